@@ -1,0 +1,308 @@
+package limiter
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+)
+
+// Coordinator answers asks: it works out which limits apply, has the store decide, and reads the figures off. It keeps
+// what it last saw of the documents; the store tells it when that is no longer current.
+//
+// Any number of coordinators may share a store, in one process or in many.
+type Coordinator struct {
+	store    Store
+	policies sync.Map // provider → *policyView
+	entries  *lru.Cache[DocID, *entryView]
+	skew     atomic.Int64 // store time less this machine's time, in microseconds, as last seen
+	attempts sync.Pool
+}
+
+const (
+	entryCacheSize = 1 << 16
+	// askLifetime is how far ahead of the store's time an ask stays valid.
+	askLifetime = time.Second
+	// maxRounds is how often an ask is resolved anew because documents change under it before it is given up.
+	maxRounds = 16
+)
+
+// New is a coordinator over a store.
+func New(store Store) *Coordinator {
+	entries, err := lru.New[DocID, *entryView](entryCacheSize)
+	if err != nil {
+		panic(err) // only for a size below 1
+	}
+	c := &Coordinator{store: store, entries: entries}
+	c.attempts.New = func() any { return &attempt{charge: Charge{Lines: make([]Line, 0, MaxLimitsPerAsk)}} }
+	return c
+}
+
+// Acquire asks for a permit. A denial is a Decision with Allowed false; an error means that there is no decision and
+// that nothing was charged.
+func (c *Coordinator) Acquire(ctx context.Context, ask Ask) (*Decision, error) {
+	a := c.begin(&ask)
+	c.run(ctx, []*attempt{a})
+	return c.end(a)
+}
+
+// Result is a Decision or why there is none.
+type Result struct {
+	Decision *Decision
+	Err      error
+}
+
+// AcquireBatch asks for many permits at once. Each is as independent as if it were asked for alone, in order.
+func (c *Coordinator) AcquireBatch(ctx context.Context, asks []Ask) []Result {
+	attempts := make([]*attempt, len(asks))
+	for i := range asks {
+		attempts[i] = c.begin(&asks[i])
+	}
+	c.run(ctx, slices.Clone(attempts))
+	results := make([]Result, len(asks))
+	for i, a := range attempts {
+		results[i].Decision, results[i].Err = c.end(a)
+	}
+	return results
+}
+
+// begin readies an attempt.
+func (c *Coordinator) begin(ask *Ask) *attempt {
+	a := c.attempts.Get().(*attempt)
+	a.ask = ask
+	if a.err = ask.Validate(); a.err == nil {
+		a.charge.Provider = ask.Provider
+		a.charge.KeyID = ask.KeyID
+		a.charge.PermitID = newPermitID(ask.Provider)
+		a.charge.DryRun = ask.DryRun
+	}
+	return a
+}
+
+// end gives an attempt back and returns what came of it.
+func (c *Coordinator) end(a *attempt) (*Decision, error) {
+	d, err := a.decision, a.err
+	clear(a.charge.Lines[:cap(a.charge.Lines)])
+	*a = attempt{charge: Charge{Lines: a.charge.Lines[:0]}}
+	c.attempts.Put(a)
+	return d, err
+}
+
+// run takes attempts through the store until each has a decision or an error.
+func (c *Coordinator) run(ctx context.Context, open []*attempt) {
+	for round := 0; len(open) > 0; round++ {
+		open = c.round(ctx, open, round)
+	}
+}
+
+// round resolves and decides attempts once, and returns those that have to be tried again.
+func (c *Coordinator) round(ctx context.Context, open []*attempt, round int) []*attempt {
+	charges := make([]*Charge, 0, len(open))
+	asked := open[:0]
+	for _, a := range open {
+		if a.err != nil {
+			continue
+		}
+		if a.err = c.prepare(ctx, a); a.err != nil {
+			continue
+		}
+		asked, charges = append(asked, a), append(charges, &a.charge)
+	}
+	if len(charges) == 0 {
+		return nil
+	}
+	c.store.Decide(ctx, charges)
+	again := asked[:0]
+	for _, a := range asked {
+		done := c.conclude(a)
+		if !done && round >= maxRounds {
+			a.err, done = fmt.Errorf("%w: the documents change faster than this ask can follow", ErrOverloaded), true
+		}
+		if !done {
+			again = append(again, a)
+		}
+	}
+	return again
+}
+
+// prepare resolves an attempt under what is known.
+func (c *Coordinator) prepare(ctx context.Context, a *attempt) error {
+	policy, err := c.policy(ctx, a.ask.Provider)
+	if err != nil {
+		return err
+	}
+	k := known{policy: policy}
+	if a.charge.KeyID != "" {
+		k.key, _ = c.entries.Get(DocID{a.ask.Provider, KeyEntry, a.charge.KeyID})
+		a.charge.Pool = ""
+		if k.key != nil {
+			a.charge.Pool = k.key.entry.Pool
+		}
+	}
+	if a.charge.Pool != "" {
+		k.pool, _ = c.entries.Get(DocID{a.ask.Provider, PoolEntry, a.charge.Pool})
+	}
+	if a.now == 0 {
+		a.now = c.now()
+	}
+	a.charge.NotAfter = a.now.later(askLifetime)
+	a.resolve(k)
+	return nil
+}
+
+// conclude takes in a store's answer. It returns false when the attempt has to be made again.
+func (c *Coordinator) conclude(a *attempt) bool {
+	o := &a.charge.Outcome
+	c.learn(o.Now)
+	switch o.Verdict {
+	case Stale:
+		a.err = c.adopt(a)
+		a.now = 0
+		return a.err != nil
+	case Late:
+		a.now = o.Now
+		return false
+	case Granted, Denied:
+	default:
+		a.err = o.Err
+		return true
+	}
+	if a.refusal != nil {
+		a.err = a.refusal
+		return true
+	}
+	a.decision = &Decision{
+		Provider:     a.ask.Provider,
+		KeyID:        a.charge.KeyID,
+		Pool:         a.charge.Pool,
+		Revision:     a.policy.record.Revision,
+		IgnoredUnits: a.ignored,
+	}
+	a.decision.read(&a.charge)
+	return true
+}
+
+// adopt takes over the documents that a stale answer brought.
+func (c *Coordinator) adopt(a *attempt) error {
+	current := &a.charge.Outcome.Current
+	if r := current.Policy; r != nil {
+		if _, err := c.adoptPolicy(a.ask.Provider, *r); err != nil {
+			return err
+		}
+	}
+	for id, r := range map[DocID]*Record{
+		{a.ask.Provider, KeyEntry, a.charge.KeyID}: current.Key,
+		{a.ask.Provider, PoolEntry, a.charge.Pool}: current.Pool,
+	} {
+		if r == nil {
+			continue
+		}
+		if r.Tag == "" {
+			c.entries.Remove(id)
+			continue
+		}
+		v, err := newEntryView(id.Kind, *r)
+		if err != nil {
+			return err
+		}
+		c.entries.Add(id, v)
+	}
+	return nil
+}
+
+// policy is what is known of a provider, read from the store the first time.
+func (c *Coordinator) policy(ctx context.Context, provider string) (*policyView, error) {
+	if v, ok := c.policies.Load(provider); ok {
+		return v.(*policyView), nil
+	}
+	r, err := c.store.Load(ctx, DocID{Provider: provider})
+	if err != nil {
+		return nil, err
+	}
+	return c.adoptPolicy(provider, r)
+}
+
+func (c *Coordinator) adoptPolicy(provider string, r Record) (*policyView, error) {
+	if r.deleted() {
+		c.policies.Delete(provider)
+		return nil, fmt.Errorf("%w: %q", ErrUnknownProvider, provider)
+	}
+	v, err := newPolicyView(r)
+	if err != nil {
+		return nil, err
+	}
+	c.policies.Store(provider, v)
+	return v, nil
+}
+
+// now is the store's time, as far as this instance can tell.
+func (c *Coordinator) now() Instant { return InstantOf(time.Now()) + Instant(c.skew.Load()) }
+
+// learn remembers by how much the store's time differs from this machine's.
+func (c *Coordinator) learn(storeNow Instant) {
+	if storeNow == 0 {
+		return
+	}
+	skew := int64(storeNow - InstantOf(time.Now()))
+	if d := skew - c.skew.Load(); d > 1000 || d < -1000 {
+		c.skew.Store(skew)
+	}
+}
+
+// newPermitID is an id that no other instance will choose: "p_", the provider, and 128 random bits. Whoever holds it can
+// tell the provider, and so where the permit is kept.
+func newPermitID(provider string) string {
+	var random [16]byte
+	rand.Read(random[:]) // never fails
+	buf := make([]byte, 0, 96)
+	buf = append(append(append(buf, "p_"...), provider...), '_')
+	return string(base64.RawURLEncoding.AppendEncode(buf, random[:]))
+}
+
+// PolicyDoc is a provider's policy as it is stored.
+type PolicyDoc struct {
+	Provider string
+	Revision int64
+	Tag      string // new with every write
+	Policy   *Policy
+}
+
+// Policy is the policy in force at a provider, or [ErrUnknownProvider].
+func (c *Coordinator) Policy(ctx context.Context, provider string) (PolicyDoc, error) {
+	r, err := c.store.Load(ctx, DocID{Provider: provider})
+	if err != nil {
+		return PolicyDoc{}, err
+	}
+	v, err := c.adoptPolicy(provider, r)
+	if err != nil {
+		return PolicyDoc{}, err
+	}
+	return PolicyDoc{provider, r.Revision, r.Tag, v.policy}, nil
+}
+
+// Policies are those of all providers, by name.
+func (c *Coordinator) Policies(ctx context.Context) ([]PolicyDoc, error) {
+	names, err := c.store.Providers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	docs := make([]PolicyDoc, 0, len(names))
+	for _, name := range names {
+		d, err := c.Policy(ctx, name)
+		if errors.Is(err, ErrUnknownProvider) { // deleted meanwhile
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		docs = append(docs, d)
+	}
+	return docs, nil
+}

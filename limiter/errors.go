@@ -1,0 +1,86 @@
+package limiter
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// An error means that no decision could be made; a denial is a [Decision], not an error.
+// Each sentinel says who returns it and when; test with [errors.Is].
+var (
+	// ErrInvalid: an ask, a query or a document breaks a rule. Always an [*InvalidError], which names every fault.
+	ErrInvalid = errors.New("invalid")
+	// ErrUnknownProvider: no policy is stored under the provider's name.
+	ErrUnknownProvider = errors.New("unknown provider")
+	// ErrUnknownKey: the key has no entry and the policy says unknown_keys: deny.
+	ErrUnknownKey = errors.New("unknown key")
+	// ErrKeyDisabled: the entry of the key, or of its pool, is disabled.
+	ErrKeyDisabled = errors.New("key disabled")
+	// ErrCostExceedsLimit: the cost is more than an enforced limit ever admits at once. Always a [*CostError].
+	ErrCostExceedsLimit = errors.New("cost exceeds limit")
+	// ErrConflict: the stored document is no longer the one that a write was made for.
+	ErrConflict = errors.New("document changed meanwhile")
+	// ErrStoreUnavailable: the store gave no answer that could be used.
+	ErrStoreUnavailable = errors.New("store unavailable")
+	// ErrOverloaded: a bound on memory or waiters is reached; nothing was charged, try again shortly.
+	ErrOverloaded = errors.New("overloaded")
+)
+
+// Fault is one broken rule.
+type Fault struct {
+	Pointer string `json:"pointer"` // RFC 6901, from the root of what was checked; "" is the whole
+	Detail  string `json:"detail"`  // what is wrong and what is allowed
+}
+
+// InvalidError lists every fault found in one ask, query or document. It unwraps to [ErrInvalid].
+type InvalidError struct{ Faults []Fault }
+
+func (e *InvalidError) Error() string {
+	parts := make([]string, len(e.Faults))
+	for i, f := range e.Faults {
+		parts[i] = f.Detail
+		if f.Pointer != "" {
+			parts[i] = f.Pointer + ": " + f.Detail
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+func (e *InvalidError) Unwrap() error { return ErrInvalid }
+
+// CostError says which limit could never admit a cost. It unwraps to [ErrCostExceedsLimit].
+type CostError struct {
+	Limit string // the limit's name
+	Unit  string
+	Cost  int64 // what the ask would be charged
+	Most  int64 // what fits at most: the burst of a rate, the amount of a quota
+}
+
+func (e *CostError) Error() string {
+	return fmt.Sprintf("limit %q admits at most %d %s at once, the ask costs %d", e.Limit, e.Most, e.Unit, e.Cost)
+}
+
+func (e *CostError) Unwrap() error { return ErrCostExceedsLimit }
+
+// faults collects broken rules while something is checked.
+type faults []Fault
+
+func (f *faults) add(pointer, format string, args ...any) {
+	*f = append(*f, Fault{pointer, fmt.Sprintf(format, args...)})
+}
+
+// err is nil when nothing was found.
+func (f faults) err() error {
+	if len(f) == 0 {
+		return nil
+	}
+	return &InvalidError{Faults: f}
+}
+
+// pointer appends a member name to a JSON pointer.
+func pointer(base, member string) string {
+	return base + "/" + pointerEscapes.Replace(member)
+}
+
+var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")

@@ -1,0 +1,232 @@
+// Package memstore keeps counters and documents in memory: the store of a single instance that runs without Redis, and
+// the oracle that other stores are tested against. What it holds is gone when the process ends.
+//
+// Counters live in shards by their subject, so that one ask locks at most as many shards as it has subjects: the
+// provider, a pool, a key. Shards are locked in order, all before the first counter is read, which makes a decision
+// over several limits one atomic step. Nothing runs in the background: every charge looks at a few counters of its
+// shard and forgets those that are spent, so no decision ever waits for a long sweep.
+package memstore
+
+import (
+	"context"
+	"hash/maphash"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/permitd/permitd/limiter"
+)
+
+// Options of a [Store]; the zero value is ready for use.
+type Options struct {
+	// Clock is the store's time. Default: the system's.
+	Clock func() limiter.Instant
+	// MaxCounters bounds the memory: about 250 bytes each. An ask that needs a counter more is answered with
+	// [limiter.ErrOverloaded]; counters that are still owed are never dropped to make room. Default: 4,194,304.
+	MaxCounters int
+}
+
+const (
+	shardCount         = 256 // a power of two
+	defaultMaxCounters = 4 << 20
+	sweepStep          = 2  // counters looked at after each charge, and for each counter that it made
+	sweepHard          = 64 // counters looked at in a shard when there is no room for another,
+	sweepShards        = 16 // and how many shards beside the ask's own
+)
+
+// Store is a [limiter.Store] in memory.
+type Store struct {
+	clock     func() limiter.Instant
+	max       int64
+	count     atomic.Int64  // counters held
+	hand      atomic.Uint32 // where the search for room goes on
+	seed      maphash.Seed
+	shards    [shardCount]shard
+	documents documents
+}
+
+var _ limiter.Store = (*Store)(nil)
+
+// New is an empty store.
+func New(o Options) *Store {
+	if o.Clock == nil {
+		o.Clock = func() limiter.Instant { return limiter.InstantOf(time.Now()) }
+	}
+	if o.MaxCounters <= 0 {
+		o.MaxCounters = defaultMaxCounters
+	}
+	s := &Store{clock: o.Clock, max: int64(o.MaxCounters), seed: maphash.MakeSeed()}
+	for i := range s.shards {
+		s.shards[i].counters = map[counterKey]*counter{}
+	}
+	return s
+}
+
+// Len is how many counters are held.
+func (s *Store) Len() int { return int(s.count.Load()) }
+
+// Decide implements [limiter.Store].
+func (s *Store) Decide(ctx context.Context, charges []*limiter.Charge) {
+	for _, c := range charges {
+		if err := ctx.Err(); err != nil {
+			c.Outcome = limiter.Outcome{Err: err}
+			continue
+		}
+		s.decide(c)
+	}
+}
+
+func (s *Store) decide(c *limiter.Charge) {
+	p := s.documents.provider(c.Provider)
+	var held shardSet
+	s.lock(c, &held)
+	defer s.unlock(&held)
+
+	c.Outcome = limiter.Outcome{Now: s.clock()}
+	switch now := c.Outcome.Now; {
+	case now > c.NotAfter:
+		c.Outcome.Verdict = limiter.Late
+	case !p.current(c):
+		c.Outcome.Verdict = limiter.Stale
+	case !s.windowsHold(c, now):
+		c.Outcome.Verdict = limiter.Late
+	default:
+		s.admit(c, &held)
+	}
+}
+
+// windowsHold reports whether the window of every quota line holds now.
+func (s *Store) windowsHold(c *limiter.Charge, now limiter.Instant) bool {
+	for i := range c.Lines {
+		l := &c.Lines[i]
+		if l.Terms.Limit.Kind == limiter.KindQuota && !l.Window.Contains(now) {
+			return false
+		}
+	}
+	return true
+}
+
+// admit grants or denies, and writes what that changes.
+func (s *Store) admit(c *limiter.Charge, held *shardSet) {
+	var found [limiter.MaxLimits]*counter
+	missing, granted := int64(0), true
+	for i := range c.Lines {
+		l := &c.Lines[i]
+		var state limiter.State
+		if k := s.shards[held.of[i]].counters[keyOf(l)]; k != nil {
+			found[i], state = k, k.state
+		} else if l.Cost > 0 {
+			missing++
+		}
+		l.State = l.Terms.Advance(state, c.Outcome.Now, l.Window)
+		l.Fits = l.Terms.Fits(l.State, l.Cost)
+		granted = granted && (l.Fits || l.Terms.Limit.Mode == limiter.Shadow)
+	}
+	switch {
+	case !granted:
+		c.Outcome.Verdict = limiter.Denied
+		restamp(c, &found)
+	case c.DryRun:
+		c.Outcome.Verdict = limiter.Granted
+	case missing > 0 && !s.room(missing, held, c.Outcome.Now):
+		c.Outcome.Err = limiter.ErrOverloaded
+	default:
+		c.Outcome.Verdict = limiter.Granted
+		s.charge(c, missing, &found, held)
+	}
+}
+
+// charge writes the cost of every line, of which so many have no counter yet.
+func (s *Store) charge(c *limiter.Charge, missing int64, found *[limiter.MaxLimits]*counter, held *shardSet) {
+	for i := range c.Lines {
+		l := &c.Lines[i]
+		if l.Cost == 0 {
+			continue
+		}
+		l.State = l.Terms.Charge(l.State, l.Cost)
+		if found[i] == nil {
+			s.shards[held.of[i]].add(&counter{key: keyOf(l)})
+			s.count.Add(1)
+			found[i] = s.shards[held.of[i]].counters[keyOf(l)]
+		}
+		found[i].state = l.State
+	}
+	for _, i := range held.order[:held.n] {
+		s.count.Add(-s.shards[i].sweep(sweepStep*(1+int(missing)), c.Outcome.Now, limiter.State.Expires))
+	}
+}
+
+// restamp writes the states of a denied charge that moved.
+func restamp(c *limiter.Charge, found *[limiter.MaxLimits]*counter) {
+	for i := range c.Lines {
+		if k := found[i]; k != nil && k.state.Moved(c.Lines[i].State) {
+			k.state = c.Lines[i].State
+		}
+	}
+}
+
+// room reports whether so many more counters may be made. When memory is short, counters that are spent go at once
+// rather than after their time of grace.
+func (s *Store) room(more int64, held *shardSet, now limiter.Instant) bool {
+	for _, i := range held.order[:held.n] {
+		if s.count.Load()+more <= s.max {
+			return true
+		}
+		s.count.Add(-s.shards[i].sweep(sweepHard, now, limiter.State.Spent))
+	}
+	for range sweepShards {
+		if s.count.Load()+more <= s.max {
+			return true
+		}
+		// Locks are held, so waiting for another out of order could deadlock: a shard that is busy is passed over.
+		if other := &s.shards[s.hand.Add(1)%shardCount]; other.TryLock() {
+			s.count.Add(-other.sweep(sweepHard, now, limiter.State.Spent))
+			other.Unlock()
+		}
+	}
+	return s.count.Load()+more <= s.max
+}
+
+// shardSet are the shards of a charge: of each line, and once each in the order in which they are locked.
+type shardSet struct {
+	of    [limiter.MaxLimits]uint16
+	order [limiter.MaxLimits]uint16
+	n     int
+}
+
+func (s *Store) lock(c *limiter.Charge, held *shardSet) {
+	for i := range c.Lines {
+		subject := c.Lines[i].Subject
+		switch {
+		case i > 0 && subject == c.Lines[i-1].Subject:
+			held.of[i] = held.of[i-1]
+			continue
+		case subject == "":
+			subject = c.Provider
+		}
+		at := uint16(maphash.String(s.seed, subject) % shardCount)
+		held.of[i] = at
+		if where, has := slices.BinarySearch(held.order[:held.n], at); !has {
+			copy(held.order[where+1:held.n+1], held.order[where:held.n])
+			held.order[where] = at
+			held.n++
+		}
+	}
+	for _, i := range held.order[:held.n] {
+		s.shards[i].Lock()
+	}
+}
+
+func (s *Store) unlock(held *shardSet) {
+	for _, i := range held.order[:held.n] {
+		s.shards[i].Unlock()
+	}
+}
+
+// barrier returns once every decision that was under way when it was called has ended.
+func (s *Store) barrier() {
+	for i := range s.shards {
+		s.shards[i].Lock()
+		s.shards[i].Unlock() //nolint:staticcheck // empty on purpose: waiting is all it is for
+	}
+}

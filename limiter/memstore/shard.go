@@ -1,0 +1,53 @@
+package memstore
+
+import (
+	"sync"
+
+	"github.com/permitd/permitd/limiter"
+)
+
+// counterKey is the identity of a counter: its dimensions.
+type counterKey struct{ counter, subject, model string }
+
+func keyOf(l *limiter.Line) counterKey {
+	return counterKey{l.Terms.Counter, l.Subject, l.Model}
+}
+
+type counter struct {
+	key   counterKey
+	state limiter.State
+}
+
+// shard holds the counters of some subjects. order has each once, so that a sweep can go on where the last one ended.
+type shard struct {
+	sync.Mutex
+	counters map[counterKey]*counter
+	order    []*counter
+	hand     int
+	_        [64]byte // keeps neighbours off this cache line
+}
+
+func (s *shard) add(c *counter) {
+	s.counters[c.key] = c
+	s.order = append(s.order, c)
+}
+
+// sweep looks at the next few counters, forgets those whose time is over, and returns how many that were.
+func (s *shard) sweep(steps int, now limiter.Instant, over func(limiter.State) limiter.Instant) (forgotten int64) {
+	for range min(steps, len(s.order)) {
+		if s.hand >= len(s.order) {
+			s.hand = 0
+		}
+		c := s.order[s.hand]
+		if over(c.state) > now {
+			s.hand++
+			continue
+		}
+		delete(s.counters, c.key)
+		last := len(s.order) - 1
+		s.order[s.hand], s.order[last] = s.order[last], nil
+		s.order = s.order[:last]
+		forgotten++
+	}
+	return forgotten
+}

@@ -1,0 +1,49 @@
+package limiter
+
+import "strings"
+
+// Models says which models a limit applies to, by globs in which "*" matches any run of characters, "/" included; all
+// else stands for itself, case-sensitive. A glob after "!" excludes. A model is matched when no exclusion matches it
+// and a plain glob does; where there are only exclusions, when none of them matches. Empty matches every model.
+//
+//	Models{"*:free", "!openai/*"} matches "deepseek/deepseek-r1:free" and not "openai/gpt-oss-20b:free".
+type Models []string
+
+// Match reports whether the limit applies to a model.
+func (m Models) Match(model string) bool {
+	included, anyPlain := false, false
+	for _, g := range m {
+		if g[0] == '!' {
+			if glob(g[1:], model) {
+				return false
+			}
+			continue
+		}
+		anyPlain = true
+		included = included || glob(g, model)
+	}
+	return included || !anyPlain
+}
+
+// glob matches in time linear in the two lengths for each "*".
+func glob(pattern, s string) bool {
+	head, rest, star := strings.Cut(pattern, "*")
+	if !star {
+		return s == pattern
+	}
+	s, ok := strings.CutPrefix(s, head)
+	if !ok {
+		return false
+	}
+	for {
+		part, more, star := strings.Cut(rest, "*")
+		if !star { // the last part is anchored at the end
+			return strings.HasSuffix(s, part)
+		}
+		i := strings.Index(s, part)
+		if i < 0 {
+			return false
+		}
+		s, rest = s[i+len(part):], more
+	}
+}

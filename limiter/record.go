@@ -1,0 +1,162 @@
+package limiter
+
+import (
+	"crypto/rand"
+	"maps"
+	"slices"
+)
+
+// DocID names a stored document: the policy of a provider (Kind and Name empty), or one of its entries.
+type DocID struct {
+	Provider string
+	Kind     EntryKind
+	Name     string // key id or name of the pool
+}
+
+// Record is a document as a store keeps it. A Record with a Tag and no Body is a deleted document: its numbering goes
+// on, and counters still drain by what it remembers.
+type Record struct {
+	Revision int64   `json:"revision"` // from 1, one more with every write
+	Tag      string  `json:"tag"`      // random, new with every write: two histories never share one
+	At       Instant `json:"at"`       // store time of the write, set by the store
+	// Generation, of a policy, is random and new whenever the provider is created: counters of a deleted one never
+	// come back.
+	Generation string           `json:"generation,omitempty"`
+	Body       []byte           `json:"body,omitempty"` // as written
+	Tracks     map[string]Track `json:"tracks,omitempty"`
+}
+
+// Track is what has to be remembered of one limit (in a policy's record) or override (in an entry's) through the
+// revisions of a document, so that counters survive edits: since when its counters count what they do, and at which
+// speed they drained when.
+type Track struct {
+	Born     int64    `json:"born"`     // revision at which the counters began
+	Identity string   `json:"identity"` // what the counters mean
+	Absent   bool     `json:"absent,omitempty"`
+	Changes  []Change `json:"changes,omitempty"` // oldest first, at most maxChanges
+	Cut      bool     `json:"cut,omitempty"`     // older changes were dropped;
+	Slowest  Rate     `json:"slowest,omitzero"`  // this is the slowest of their rates, zero where that is not known
+}
+
+// Change is a new speed.
+type Change struct {
+	At   Instant `json:"at"` // 0 in a record that is being written: the moment of the write
+	Spec spec    `json:"spec"`
+}
+
+const (
+	maxChanges = 16
+	maxTracks  = 2 * MaxLimits // of limits past and present
+)
+
+// newTag is a tag or generation: 130 random bits.
+func newTag() string { return rand.Text() }
+
+// deleted reports whether there is no document, though there may have been one.
+func (r Record) deleted() bool { return r.Body == nil }
+
+// successor is the record that follows r once the store has set its time.
+func (r Record) successor() Record {
+	return Record{Revision: r.Revision + 1, Tag: newTag(), Generation: r.Generation}
+}
+
+// nextPolicy is the record that follows r when p is written, and the limits whose counters start afresh.
+func (r Record) nextPolicy(p *Policy) (next Record, restarted []string) {
+	next = r.successor()
+	next.Body = p.Body()
+	if r.deleted() {
+		next.Generation = newTag()
+	} else {
+		next.Tracks = r.absentTracks()
+	}
+	if next.Tracks == nil {
+		next.Tracks = map[string]Track{}
+	}
+	for _, l := range p.Limits {
+		t, had := next.Tracks[l.Name]
+		if !had || t.Identity != l.identity() {
+			if had && !r.Tracks[l.Name].Absent {
+				restarted = append(restarted, l.Name)
+			}
+			t = Track{Born: next.Revision, Identity: l.identity()}
+		}
+		t.Absent = false
+		if l.Kind == KindRate {
+			t = t.with(l.spec(), spec.rate)
+		}
+		next.Tracks[l.Name] = t
+	}
+	return next, restarted
+}
+
+// nextEntry is the record that follows r when e is written.
+func (r Record) nextEntry(e *Entry) Record {
+	next := r.successor()
+	next.Body = e.Body()
+	next.Tracks = r.absentTracks()
+	for name, t := range next.Tracks {
+		if e.override(name) == nil { // back to what the policy says, from now on
+			next.Tracks[name] = t.with(spec{}, unknownRate)
+		}
+	}
+	for i := range e.Overrides {
+		o := &e.Overrides[i]
+		t, had := next.Tracks[o.Limit]
+		if identity := string(o.Period); !had || t.Identity != identity {
+			t.Born, t.Identity = next.Revision, identity
+		}
+		if t.Absent = false; next.Tracks == nil {
+			next.Tracks = map[string]Track{}
+		}
+		next.Tracks[o.Limit] = t.with(o.spec(), unknownRate)
+	}
+	return next
+}
+
+// unknownRate: what an override alone makes of a rate can't be told.
+func unknownRate(spec) Rate { return Rate{} }
+
+// absentTracks are the tracks of r, of the limits that are gone longest only as many as may be kept, all marked as
+// absent until the next document is seen to have them.
+func (r Record) absentTracks() map[string]Track {
+	tracks := maps.Clone(r.Tracks)
+	gone := slices.DeleteFunc(slices.Sorted(maps.Keys(tracks)), func(name string) bool { return !tracks[name].Absent })
+	slices.SortStableFunc(gone, func(a, b string) int { return int(tracks[a].Born - tracks[b].Born) })
+	for _, name := range gone[:max(0, min(len(gone), len(tracks)-maxTracks+MaxLimits))] {
+		delete(tracks, name)
+	}
+	for name, t := range tracks {
+		t.Absent = true
+		tracks[name] = t
+	}
+	return tracks
+}
+
+// with is the track after an edit to s, unless that changes nothing.
+func (t Track) with(s spec, rate func(spec) Rate) Track {
+	if n := len(t.Changes); n > 0 && t.Changes[n-1].Spec == s {
+		return t
+	}
+	t.Changes = append(slices.Clone(t.Changes), Change{Spec: s})
+	if len(t.Changes) > maxChanges {
+		if dropped := rate(t.Changes[0].Spec); !t.Cut || dropped.slower(t.Slowest) {
+			t.Cut, t.Slowest = true, dropped
+		}
+		t.Changes = t.Changes[1:]
+	}
+	return t
+}
+
+// Stamped is the record as a store returns it: changes that were made by the write itself carry its time.
+func (r Record) Stamped() Record {
+	tracks := maps.Clone(r.Tracks)
+	for name, t := range tracks {
+		if n := len(t.Changes); n > 0 && t.Changes[n-1].At == 0 {
+			t.Changes = slices.Clone(t.Changes)
+			t.Changes[n-1].At = r.At
+			tracks[name] = t
+		}
+	}
+	r.Tracks = tracks
+	return r
+}

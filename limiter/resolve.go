@@ -1,0 +1,143 @@
+package limiter
+
+import "slices"
+
+// attempt is one ask on its way through the store.
+type attempt struct {
+	ask     *Ask
+	charge  Charge
+	policy  *policyView
+	ignored []string
+	refusal error // why the ask can't be granted whatever the counters say; holds once the store confirms the stamps
+	now     Instant
+	usage   bool // show the counters of all limits that can be named, charge nothing
+
+	decision *Decision
+	err      error
+}
+
+// known is what an instance believes the documents to be.
+type known struct {
+	policy *policyView
+	key    *entryView // nil: no entry
+	pool   *entryView
+}
+
+// stamps are the tags of what is known.
+func (k known) stamps() Stamps {
+	s := Stamps{Policy: k.policy.record.Tag}
+	if k.key != nil {
+		s.Key = k.key.record.Tag
+	}
+	if k.pool != nil {
+		s.Pool = k.pool.record.Tag
+	}
+	return s
+}
+
+// resolve fills in the charge: which counters the ask has to fit, at what cost.
+func (a *attempt) resolve(k known) {
+	c := &a.charge
+	a.policy, a.refusal, a.ignored = k.policy, nil, nil
+	c.Stamps, c.Lines = k.stamps(), c.Lines[:0]
+	if !a.usage {
+		a.refusal = refuse(k)
+	}
+	if a.refusal == nil {
+		a.refusal = a.lines(k)
+	}
+	if a.refusal != nil {
+		c.Lines = c.Lines[:0]
+		return
+	}
+	for _, cost := range a.ask.Cost {
+		counted := func(l Line) bool {
+			return l.Terms.Limit.Counts.names(cost.Unit) || l.Terms.Limit.ReserveCounts.names(cost.Unit)
+		}
+		if !slices.ContainsFunc(c.Lines, counted) {
+			a.ignored = append(a.ignored, cost.Unit)
+		}
+	}
+}
+
+// refuse applies what entries and policy say of a key as a whole.
+func refuse(k known) error {
+	switch {
+	case k.key != nil && k.key.entry.Disabled, k.pool != nil && k.pool.entry.Disabled:
+		return ErrKeyDisabled
+	case k.policy.policy.DenyUnknown && (k.key == nil || k.key.record.deleted()):
+		return ErrUnknownKey
+	}
+	return nil
+}
+
+// lines adds a line for every limit that applies.
+func (a *attempt) lines(k known) error {
+	c := &a.charge
+	for i, limit := range k.policy.policy.Limits {
+		t, subject := k.policy.terms[i], ""
+		switch {
+		case limit.Scope == ScopeKey:
+			t, subject = k.key.terms(k.policy, i), c.KeyID
+		case limit.Scope == ScopePool && c.Pool != "":
+			t, subject = k.pool.terms(k.policy, i), poolSubject(c.Pool)
+		case limit.Scope == ScopePool:
+			subject = c.KeyID
+		}
+		if limit.Scope != ScopeProvider && subject == "" { // only in a query that names no key or pool
+			continue
+		}
+		l := Line{Terms: t, Subject: subject, Window: t.windowAt(a.now)}
+		if limit.PerModel {
+			l.Model = a.ask.Model
+		}
+		if !a.usage {
+			if a.ask.Model == "" && limit.needsModel() && t.Limit.Mode == Enforce {
+				return &InvalidError{[]Fault{{"/model", "is missing: limit " + limit.Name + " looks at the model"}}}
+			}
+			if !limit.appliesTo(a.ask.Model) {
+				continue
+			}
+			l.Cost = t.reserve(a.ask.Cost)
+			if most := t.Limit.Burst; l.Cost > most && t.Limit.Mode == Enforce {
+				return &CostError{limit.Name, limit.Unit, l.Cost, most}
+			}
+		} else if !limit.visibleTo(a.ask.Model) {
+			continue
+		}
+		if c.Lines = append(c.Lines, l); len(c.Lines) > MaxLimitsPerAsk && !a.usage {
+			return &InvalidError{[]Fault{{"/model", "more than 16 limits apply to this model; the policy must not let that happen"}}}
+		}
+	}
+	return nil
+}
+
+// visibleTo reports whether usage of the limit can be shown: with a model, if it applies; without, unless each model
+// has a counter of its own.
+func (l *Limit) visibleTo(model string) bool {
+	if model == "" {
+		return !l.PerModel
+	}
+	return l.Models.Match(model)
+}
+
+// reserve is what an ask costs when it is acquired.
+func (t *Terms) reserve(ask Costs) int64 {
+	total, _ := t.Limit.ReserveCounts.sum(ask)
+	if !t.Limit.named(ask) {
+		return t.Limit.DefaultCost
+	}
+	return total
+}
+
+// named reports whether an ask names any unit that the limit counts, when acquiring or settling.
+func (l *Limit) named(ask Costs) bool {
+	for _, w := range []Weights{l.ReserveCounts, l.Counts} {
+		for _, k := range w {
+			if _, ok := ask.of(k.Unit); ok || k.Unit == DefaultUnit {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,69 @@
+package limiter
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+)
+
+// ProviderDocs are the documents of one provider, as a file holds them.
+type ProviderDocs struct {
+	Provider string
+	Policy   *Policy
+	Entries  []EntryDoc
+}
+
+// EntryDoc is the entry of one key or pool.
+type EntryDoc struct {
+	Name  string // key id or name of the pool
+	Entry *Entry
+}
+
+// SeedResult says what [Coordinator.Seed] found.
+type SeedResult uint8
+
+// What Seed may find.
+const (
+	SeedStored  SeedResult = iota + 1 // the store did not know the provider: the documents were stored
+	SeedSame                          // the store has this very policy
+	SeedDiffers                       // the store has another policy, which stays in force
+)
+
+// Seed stores documents of a provider that the store does not know. What is stored already, tuned by operators perhaps,
+// is left as it is. Instances that start together may all call it: the documents are stored once.
+func (c *Coordinator) Seed(ctx context.Context, docs ProviderDocs) (SeedResult, error) {
+	id := DocID{Provider: docs.Provider}
+	r, err := c.store.Load(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	if r.Tag == "" {
+		for _, e := range docs.Entries { // before the policy, so that whoever sees the provider sees its entries
+			if err := c.seedEntry(ctx, docs.Provider, e); err != nil {
+				return 0, fmt.Errorf("%s entry %s: %w", e.Entry.Kind, e.Name, err)
+			}
+		}
+		next, _ := r.nextPolicy(docs.Policy)
+		r, err = c.store.Swap(ctx, id, r.Tag, next)
+		if err == nil {
+			return SeedStored, nil
+		}
+		if !errors.Is(err, ErrConflict) {
+			return 0, err
+		}
+	}
+	if bytes.Equal(r.Body, docs.Policy.Body()) {
+		return SeedSame, nil
+	}
+	return SeedDiffers, nil
+}
+
+// seedEntry stores an entry unless there is one.
+func (c *Coordinator) seedEntry(ctx context.Context, provider string, e EntryDoc) error {
+	_, err := c.store.Swap(ctx, DocID{provider, e.Entry.Kind, e.Name}, "", Record{}.nextEntry(e.Entry))
+	if errors.Is(err, ErrConflict) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,87 @@
+package limiter
+
+import "context"
+
+// Store keeps documents and counters, and decides. Its clock is the only one that counts.
+//
+// A Store is used by many goroutines at once, and a shared one by many instances. Nothing that is passed to it may be
+// kept after the call returns. [github.com/permitd/permitd/limiter/storetest] is the behaviour that any Store must show.
+type Store interface {
+	// Decide answers each charge, in order and independently, by filling in its Outcome. Each is one atomic step:
+	//
+	//  1. After NotAfter nothing is charged: Late.
+	//  2. Unless the documents in the store are those that the charge was resolved under, nothing is charged: Stale.
+	//     Once a write of a document has returned, no charge resolved under an earlier one is granted.
+	//  3. Unless every quota line's Window holds now, nothing is charged: Late.
+	//  4. If every enforced line fits, all lines are charged (none in a dry run): Granted. Otherwise none: Denied.
+	//
+	// Each line's State is filled in when the verdict is Granted or Denied: after the charge if one was made, else as it
+	// stands. A verdict of 0 comes with an Err that says why there is none: [ErrStoreUnavailable], [ErrOverloaded], or
+	// the context's; then nothing stays charged.
+	Decide(ctx context.Context, charges []*Charge)
+
+	// Load reads one document. One that was never written is the zero Record; one that was deleted has no Body.
+	Load(ctx context.Context, id DocID) (Record, error)
+
+	// Swap writes next if the stored record still has the tag prev ("" for none), sets its time, and returns it as Load
+	// would. Otherwise it writes nothing and returns the stored record with [ErrConflict]. When Swap returns, no charge
+	// resolved under the earlier record is granted any more.
+	Swap(ctx context.Context, id DocID, prev string, next Record) (Record, error)
+
+	// Providers are the names of all providers that have a policy, sorted.
+	Providers(ctx context.Context) ([]string, error)
+}
+
+// Verdict is what a store made of a charge.
+type Verdict uint8
+
+// The verdicts.
+const (
+	Granted Verdict = iota + 1
+	Denied
+	Stale // resolved under documents that are no longer current; resolve it again
+	Late  // its time was wrong: Outcome.Now says what the time is; ask again
+)
+
+// Charge is an ask resolved to the counters it has to fit: what a [Store] decides.
+type Charge struct {
+	Provider string
+	KeyID    string
+	Pool     string // the named pool of the key, or ""
+	Stamps   Stamps // what it was resolved under
+	PermitID string // chosen by the instance, unique
+	NotAfter Instant
+	DryRun   bool
+	Lines    []Line // none: only the stamps are checked
+
+	Outcome Outcome
+}
+
+// Stamps are the tags of the documents that a charge was resolved under; "" where there is none.
+type Stamps struct{ Policy, Key, Pool string }
+
+// Line is one counter that a charge has to fit.
+type Line struct {
+	Terms   *Terms
+	Subject string // whose counter: "" for the provider, a key id, or "p/" and the name of a pool
+	Model   string // where each model has a counter of its own
+	Cost    int64
+	Window  Window // of a quota: the one that holds the store's time as far as known
+
+	State State // filled in by the store
+	Fits  bool  // filled in by the store: the cost fits, or would have
+}
+
+// Outcome is a store's answer to a charge.
+type Outcome struct {
+	Verdict Verdict
+	Now     Instant // the store's time of the decision
+	Err     error
+	Current Current // when Stale
+}
+
+// Current are the documents as they stand, of those whose stamp was not current; nil for the others.
+type Current struct{ Policy, Key, Pool *Record }
+
+// poolSubject is the subject of a named pool. A key that is in no pool is its own, under its key id.
+func poolSubject(pool string) string { return "p/" + pool }

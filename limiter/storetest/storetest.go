@@ -1,0 +1,161 @@
+// Package storetest is the behaviour that every [limiter.Store] must show, as one suite:
+//
+//	func TestStore(t *testing.T) {
+//		storetest.Run(t, storetest.Backend{Open: open, OpenVirtual: openVirtual})
+//	}
+//
+// Tests with exact figures run on a virtual clock; those about concurrency run on the store's own.
+package storetest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/permitd/permitd/limiter"
+)
+
+// Backend makes stores for tests. Each store is empty, and cleaned up by the test's Cleanup.
+type Backend struct {
+	// Open makes a store that runs on its own clock.
+	Open func(t testing.TB) limiter.Store
+	// OpenVirtual makes a store whose clock shows what set was last called with.
+	OpenVirtual func(t testing.TB) (store limiter.Store, set func(limiter.Instant))
+}
+
+// Run runs the whole suite.
+func Run(t *testing.T, b Backend) {
+	for name, test := range map[string]func(*testing.T, Backend){
+		"a denied permit charges nothing":            testAllOrNothing,
+		"a dry run charges nothing":                  testDryRun,
+		"a cost of 0 is neither checked nor charged": testCostZero,
+		"rate timetable":                             testRateTimetable,
+		"quota timetable":                            testQuotaTimetable,
+		"strict window timetable":                    testStrictTimetable,
+		"a shadow limit never denies":                testShadow,
+		"counters are apart by subject and model":    testSubjects,
+		"an ask that came too late charges nothing":  testNotAfter,
+		"a window that is not now charges nothing":   testWrongWindow,
+		"stale stamps bring what is current":         testStale,
+		"swap":                                       testSwap,
+		"usage survives edits":                       testEdits,
+		"each stretch drains at its own rate":        testDrainPerStretch,
+		"a slowed limit keeps what is owed":          testSlowedLimit,
+		"overrides of key and pool":                  testOverrides,
+		"a changed meaning starts afresh":            testRestart,
+		"a cancelled context charges nothing":        testCancelled,
+		"all or nothing under concurrency":           testConcurrentAllOrNothing,
+		"the bound holds in every interval":          testBound,
+		"no grant under an old revision":             testNoOldRevision,
+		"writers never lose each other's edits":      testConcurrentSwap,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, b) })
+	}
+}
+
+// start is when virtual clocks begin: a Monday at 09:00 UTC.
+var start = limiter.InstantOf(time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC))
+
+// bench is a coordinator over a store on a virtual clock.
+type bench struct {
+	*testing.T
+	*limiter.Coordinator
+	store limiter.Store
+	set   func(limiter.Instant)
+	now   limiter.Instant
+}
+
+const provider = "openai"
+
+// newBench stores a policy, given as the limits of its document.
+func newBench(t *testing.T, b Backend, limits string) *bench {
+	t.Helper()
+	store, set := b.OpenVirtual(t)
+	n := &bench{T: t, Coordinator: limiter.New(store), store: store, set: set}
+	n.at(0)
+	n.put(limits)
+	return n
+}
+
+// at sets the clock to so long after start.
+func (n *bench) at(d time.Duration) {
+	n.now = start + limiter.Instant(d/time.Microsecond)
+	n.set(n.now)
+}
+
+func (n *bench) put(limits string) (restarted []string) {
+	n.Helper()
+	_, restarted, err := n.PutPolicy(context.Background(), provider, policy(n, limits), limiter.Match{})
+	if err != nil {
+		n.Fatal(err)
+	}
+	return restarted
+}
+
+func policy(t testing.TB, limits string) *limiter.Policy {
+	t.Helper()
+	p, err := limiter.ParsePolicy([]byte(`{"limits":{` + limits + `}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// ask asks for a permit of the key "sk-1" that costs so many requests.
+func (n *bench) ask(cost int64) *limiter.Decision {
+	n.Helper()
+	return n.askFor(limiter.Ask{Key: "sk-1", Cost: limiter.Costs{{Unit: "requests", Amount: cost}}})
+}
+
+func (n *bench) askFor(a limiter.Ask) *limiter.Decision {
+	n.Helper()
+	a.Provider = provider
+	d, err := n.Acquire(context.Background(), a)
+	if err != nil {
+		n.Fatal(err)
+	}
+	return d
+}
+
+// grant asks and expects a permit, deny a denial with the given wait.
+func (n *bench) grant(cost int64) {
+	n.Helper()
+	if d := n.ask(cost); !d.Allowed {
+		n.Fatalf("at %s a cost of %d was denied: %+v", n.now.Time(), cost, d.Limits)
+	}
+}
+
+func (n *bench) deny(cost int64, wait time.Duration) {
+	n.Helper()
+	d := n.ask(cost)
+	if d.Allowed {
+		n.Fatalf("at %s a cost of %d was granted: %+v", n.now.Time(), cost, d.Limits)
+	}
+	if d.RetryAfter != wait {
+		n.Fatalf("at %s retry after %s, want %s", n.now.Time(), d.RetryAfter, wait)
+	}
+}
+
+// remaining expects what a limit has left for the key "sk-1".
+func (n *bench) remaining(limit string, want int64) {
+	n.Helper()
+	if got := n.usage(limiter.UsageQuery{KeyID: limiter.KeyID("sk-1")}, limit).Remaining; got != want {
+		n.Fatalf("at %s limit %s has %d remaining, want %d", n.now.Time(), limit, got, want)
+	}
+}
+
+func (n *bench) usage(q limiter.UsageQuery, limit string) limiter.LimitStatus {
+	n.Helper()
+	q.Provider = provider
+	u, err := n.Usage(context.Background(), q)
+	if err != nil {
+		n.Fatal(err)
+	}
+	for _, l := range u.Limits {
+		if l.Name == limit {
+			return l
+		}
+	}
+	n.Fatalf("usage shows no limit %s: %+v", limit, u.Limits)
+	return limiter.LimitStatus{}
+}

@@ -1,0 +1,143 @@
+package limiter
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// RateChange is a speed and the moment from which it holds.
+type RateChange struct {
+	At   Instant
+	Rate Rate
+}
+
+// Schedule is the speed of a rate limit through its edits, so that each stretch of time drains a counter at the speed
+// that held then.
+type Schedule struct {
+	Changes []RateChange // oldest first; the last is in force
+	Cut     bool         // older changes are no longer known;
+	Slowest Rate         // before Changes[0] a counter drains no faster than this
+}
+
+// current is the rate in force.
+func (s *Schedule) current() Rate { return s.Changes[len(s.Changes)-1].Rate }
+
+// drain lets time pass until now, and leaves the state at the rate in force. Where the schedule and the rate that a
+// counter was written under disagree (clocks that stepped back, histories that were cut) the slower holds.
+func (s *Schedule) drain(st State, now Instant) State {
+	if st.Used == 0 && st.Part == 0 {
+		return State{Mark: now, Rate: s.current()}
+	}
+	next := 0
+	for next < len(s.Changes) && s.Changes[next].At < st.Mark {
+		next++
+	}
+	if next == len(s.Changes) && st.Rate == s.current() { // the usual case: no edit since
+		return st.drainTo(now)
+	}
+	rate := st.Rate
+	switch {
+	case next > 0 && s.Changes[next-1].Rate.slower(rate):
+		rate = s.Changes[next-1].Rate
+	case next == 0 && s.Cut && s.Slowest.slower(rate):
+		rate = s.Slowest
+	}
+	for _, c := range s.Changes[next:] {
+		if until := min(c.At, now); until > st.Mark {
+			st = st.drainAt(rate, until)
+		}
+		rate = c.Rate
+	}
+	return st.drainAt(rate, now).under(s.current())
+}
+
+// drainAt lets time pass until now at a given rate.
+func (s State) drainAt(r Rate, now Instant) State {
+	if r.Units == 0 {
+		s.Mark = now
+		return s
+	}
+	return s.under(r).drainTo(now)
+}
+
+// Moved reports whether a state has to be written although nothing was charged: because it was taken over to another
+// rate (the record of past rates is finite), or the clock stepped back behind it.
+func (s State) Moved(advanced State) bool {
+	return s.Rate != advanced.Rate || advanced.Mark < s.Mark
+}
+
+// Terms are a limit as it stands for one subject: overrides applied, with all that a store has to know. Immutable, and
+// shared by every ask they apply to. Advance, Fits and Charge are the whole of a decision.
+type Terms struct {
+	Limit    *Limit
+	Counter  string // which of the provider's counters: generation, limit, and since which revision
+	Schedule Schedule
+
+	window atomic.Pointer[Window] // of a quota: the last one that was asked for
+}
+
+// windowAt is the window of a quota that holds now; the zero Window for other kinds.
+func (t *Terms) windowAt(now Instant) Window {
+	if t.Limit.Kind != KindQuota {
+		return Window{}
+	}
+	if w := t.window.Load(); w != nil && w.Contains(now) {
+		return *w
+	}
+	w := t.Limit.Calendar.WindowAt(now)
+	t.window.Store(&w)
+	return w
+}
+
+// Advance is the state at now, before anything is charged. window is that of a quota and holds now.
+func (t *Terms) Advance(s State, now Instant, window Window) State {
+	if t.Limit.Kind == KindRate {
+		return t.Schedule.drain(s, now)
+	}
+	if s.Mark <= now {
+		return State{Mark: window.End}
+	}
+	return s // the window that the counter is in has not ended, even if the clock stepped back out of it
+}
+
+// Fits reports whether a cost fits now, given an advanced state. A cost of 0 always fits.
+func (t *Terms) Fits(s State, cost int64) bool {
+	return cost == 0 || cost <= t.Limit.Burst-s.whole()
+}
+
+// Charge adds a cost to an advanced state. Only a shadow limit is ever charged what does not fit: a rate then goes no
+// further into debt than one amount past the burst, so that enforcing it later does not deny for hours.
+func (t *Terms) Charge(s State, cost int64) State {
+	used := addUnits(s.Used, cost)
+	if t.Limit.Kind == KindRate {
+		used = min(used, max(s.Used, t.Limit.Burst+t.Limit.Amount))
+	}
+	s.Used = used
+	return s
+}
+
+// Untouched is how long an advanced state takes to become one that was never charged, at most [Forever]. A store need
+// not keep it for longer.
+func (t *Terms) Untouched(s State, now Instant) time.Duration {
+	if t.Limit.Kind == KindRate {
+		return s.waitFor(0)
+	}
+	if s.Used == 0 {
+		return 0
+	}
+	return micro(uint64(max(0, s.Mark-now)))
+}
+
+// wait is the time until a cost fits, if it ever does, and nobody charges more.
+func (t *Terms) wait(s State, cost int64, now Instant) time.Duration {
+	switch {
+	case t.Fits(s, cost):
+		return 0
+	case t.Limit.Kind == KindRate && cost <= t.Limit.Burst:
+		return s.waitFor(t.Limit.Burst - cost)
+	}
+	return t.Untouched(s, now)
+}
+
+// remaining is what fits now.
+func (t *Terms) remaining(s State) int64 { return max(0, t.Limit.Burst-s.whole()) }

@@ -1,0 +1,145 @@
+package limiter
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"sync/atomic"
+)
+
+// policyView is a policy's record made ready for deciding. Immutable.
+type policyView struct {
+	record Record
+	policy *Policy
+	terms  []*Terms // of policy.Limits, without overrides
+}
+
+func newPolicyView(r Record) (*policyView, error) {
+	p, err := ParsePolicy(r.Body)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the stored policy at revision %d can't be read: %w", ErrStoreUnavailable, r.Revision, err)
+	}
+	v := &policyView{record: r, policy: p, terms: make([]*Terms, len(p.Limits))}
+	for i, l := range p.Limits {
+		v.terms[i] = v.newTerms(l, "", nil)
+	}
+	return v, nil
+}
+
+// newTerms makes the terms of a limit whose override, if any, has the given track.
+func (v *policyView) newTerms(l *Limit, suffix string, override *Track) *Terms {
+	base := v.record.Tracks[l.Name]
+	t := &Terms{
+		Limit:   l,
+		Counter: v.record.Generation + "/" + l.Name + "@" + strconv.FormatInt(base.Born, 10) + suffix,
+	}
+	if l.Kind == KindRate {
+		t.Schedule = newSchedule(base, override)
+	}
+	return t
+}
+
+// newSchedule lays the changes of an override over those of the limit.
+func newSchedule(base Track, override *Track) Schedule {
+	s := Schedule{Cut: base.Cut, Slowest: base.Slowest}
+	if override == nil {
+		for _, c := range base.Changes {
+			s.Changes = append(s.Changes, RateChange{c.At, c.Spec.rate()})
+		}
+		return s
+	}
+	if override.Cut { // which policy the dropped overrides were laid over is not known: nothing drains
+		s.Cut, s.Slowest = true, Rate{}
+	}
+	var times []Instant
+	for _, c := range slices.Concat(base.Changes, override.Changes) {
+		times = append(times, c.At)
+	}
+	slices.Sort(times)
+	for _, at := range slices.Compact(times) {
+		under, known := specAt(base.Changes, at)
+		over, _ := specAt(override.Changes, at)
+		if effective := under.with(over); known && effective.fault() == "" {
+			s.Changes = append(s.Changes, RateChange{at, effective.rate()})
+		}
+	}
+	return s
+}
+
+// specAt is the spec in force at a moment; zero and false before the first change.
+func specAt(changes []Change, at Instant) (s spec, known bool) {
+	for _, c := range changes {
+		if c.At <= at {
+			s, known = c.Spec, true
+		}
+	}
+	return s, known
+}
+
+// entryView is an entry's record made ready for deciding.
+type entryView struct {
+	record Record
+	entry  *Entry // empty when the entry was deleted
+	laid   atomic.Pointer[laidOver]
+}
+
+// laidOver are the terms of an entry over one revision of the policy.
+type laidOver struct {
+	policy *policyView
+	terms  []*Terms // of policy.Limits; nil where the policy's own hold
+}
+
+func newEntryView(kind EntryKind, r Record) (*entryView, error) {
+	v := &entryView{record: r, entry: &Entry{Kind: kind}}
+	if !r.deleted() {
+		e, err := loadEntry(kind, r.Body)
+		if err != nil {
+			return nil, fmt.Errorf("%w: a stored %s entry can't be read: %w", ErrStoreUnavailable, kind, err)
+		}
+		v.entry = e
+	}
+	return v, nil
+}
+
+// terms are those of the i-th limit of the policy for this entry. Overrides of a limit that the policy no longer has, or
+// that no longer fit it, are passed over.
+func (v *entryView) terms(p *policyView, i int) *Terms {
+	if v == nil || len(v.record.Tracks) == 0 {
+		return p.terms[i]
+	}
+	laid := v.laid.Load()
+	if laid == nil || laid.policy != p {
+		laid = &laidOver{p, make([]*Terms, len(p.terms))}
+		for i, l := range p.policy.Limits {
+			laid.terms[i] = v.layOver(p, l)
+		}
+		v.laid.Store(laid)
+	}
+	if t := laid.terms[i]; t != nil {
+		return t
+	}
+	return p.terms[i]
+}
+
+func (v *entryView) layOver(p *policyView, l *Limit) *Terms {
+	track, ever := v.record.Tracks[l.Name]
+	if !ever || string(l.Scope) != string(v.entry.Kind) {
+		return nil
+	}
+	suffix := ""
+	if o := v.entry.override(l.Name); o != nil {
+		overridden, fault := o.apply(l)
+		if fault != "" {
+			return nil
+		}
+		if overridden.Calendar.Period != l.Calendar.Period {
+			suffix = "." + strconv.FormatInt(track.Born, 10)
+		}
+		l = overridden
+	}
+	t := p.newTerms(l, suffix, &track)
+	if n := len(t.Schedule.Changes); l.Kind == KindRate && (n == 0 || t.Schedule.current() != l.spec().rate()) {
+		return nil // written for a policy that has changed since
+	}
+	return t
+}

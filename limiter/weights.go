@@ -1,0 +1,64 @@
+package limiter
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Cost is how much of one unit an ask names.
+type Cost struct {
+	Unit   string
+	Amount int64
+}
+
+// Costs are the units that an ask names, each once.
+type Costs []Cost
+
+// of finds what is named of a unit.
+func (c Costs) of(unit string) (int64, bool) {
+	for _, k := range c {
+		if k.Unit == unit {
+			return k.Amount, true
+		}
+	}
+	return 0, false
+}
+
+// Weight is how much one of a unit counts.
+type Weight struct {
+	Unit   string
+	Weight int64
+}
+
+// Weights say how a limit counts the units of an ask, in the order of the units' names.
+type Weights []Weight
+
+// String is a canonical form, "input_tokens=1,output_tokens=5".
+func (w Weights) String() string {
+	parts := make([]string, len(w))
+	for i, k := range w {
+		parts[i] = k.Unit + "=" + strconv.FormatInt(k.Weight, 10)
+	}
+	return strings.Join(parts, ",")
+}
+
+// names reports whether a unit is weighed.
+func (w Weights) names(unit string) bool {
+	return slices.ContainsFunc(w, func(k Weight) bool { return k.Unit == unit })
+}
+
+// sum weighs what an ask names; requests is 1 unless the ask names it. named is false when the ask names none of the
+// units. The sum saturates far above every amount.
+func (w Weights) sum(ask Costs) (total int64, named bool) {
+	for _, k := range w {
+		n, ok := ask.of(k.Unit)
+		if !ok && k.Unit == DefaultUnit {
+			n, ok = 1, true
+		}
+		if ok {
+			total, named = addUnits(total, mulUnits(n, k.Weight)), true
+		}
+	}
+	return total, named
+}
