@@ -2,6 +2,7 @@ package memstore
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -12,7 +13,7 @@ import (
 // documents are the policies and entries. Decisions read them without waiting for writers: a write publishes the new
 // record first, and then waits until every decision that may have seen the old one has ended.
 type documents struct {
-	providers sync.Map // name → *provider
+	providers atomic.Pointer[map[string]*provider] // copied on write
 	writing   sync.Mutex
 }
 
@@ -24,8 +25,12 @@ type provider struct {
 }
 
 func (d *documents) provider(name string) *provider {
-	if p, ok := d.providers.Load(name); ok {
-		return p.(*provider)
+	return d.all()[name]
+}
+
+func (d *documents) all() map[string]*provider {
+	if m := d.providers.Load(); m != nil {
+		return *m
 	}
 	return nil
 }
@@ -106,7 +111,9 @@ func (s *Store) Swap(ctx context.Context, id limiter.DocID, prev string, next li
 	}
 	if p == nil {
 		p = &provider{}
-		d.providers.Store(id.Provider, p)
+		all := map[string]*provider{id.Provider: p}
+		maps.Copy(all, d.all())
+		d.providers.Store(&all)
 	}
 	next.At = s.clock()
 	next = next.Stamped()
@@ -118,12 +125,11 @@ func (s *Store) Swap(ctx context.Context, id limiter.DocID, prev string, next li
 // Providers implements [limiter.Store].
 func (s *Store) Providers(ctx context.Context) ([]string, error) {
 	var names []string
-	s.documents.providers.Range(func(name, p any) bool {
-		if r := p.(*provider).policy.Load(); r != nil && r.Body != nil {
-			names = append(names, name.(string))
+	for name, p := range s.documents.all() {
+		if r := p.policy.Load(); r != nil && r.Body != nil {
+			names = append(names, name)
 		}
-		return true
-	})
+	}
 	slices.Sort(names)
 	return names, ctx.Err()
 }

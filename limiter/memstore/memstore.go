@@ -227,6 +227,7 @@ func (s *Store) unlock(held *shardSet) {
 func (s *Store) barrier() {
 	for i := range s.shards {
 		s.shards[i].Lock()
-		s.shards[i].Unlock() //nolint:staticcheck // empty on purpose: waiting is all it is for
+		//lint:ignore SA2001 waiting for the lock is all this is for
+		s.shards[i].Unlock()
 	}
 }

@@ -1,0 +1,41 @@
+# Everything that CI does is `make ci`; scripts/test installs what it needs and runs it.
+GO          ?= go
+FUZZTIME    ?= 5s
+STATICCHECK  = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+PACKAGES     = ./...
+
+.PHONY: ci build fmt vet lint vuln test fuzz bench proof
+
+ci: fmt vet lint vuln test fuzz bench
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/...
+
+fmt:
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not formatted (run gofmt -w):"; echo "$$unformatted"; exit 1; }
+	$(GO) mod tidy -diff
+
+vet:
+	$(GO) vet $(PACKAGES)
+
+# The checks that are left out, and why, stand in staticcheck.conf.
+lint:
+	$(STATICCHECK) $(PACKAGES)
+
+vuln:
+	scripts/vuln
+
+test:
+	$(GO) test -race -shuffle=on -timeout 10m $(PACKAGES)
+
+# Every fuzz target for a few seconds; FUZZTIME=10m for a night.
+fuzz:
+	scripts/fuzz $(FUZZTIME)
+
+# Every benchmark once, so that they keep compiling and running. Figures: README, "Speed".
+bench:
+	$(GO) test -run '^$$' -bench . -benchtime 1x $(PACKAGES) | grep -v 'no test files'
+
+# The long proofs: ten million decisions against exact rationals, and the calendar in full.
+proof:
+	scripts/proof
