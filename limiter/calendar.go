@@ -67,6 +67,9 @@ func (c Calendar) firstInstant(wall time.Time) Instant {
 	at := wall.Add(-2 * longestSetback) // local and UTC differ by 15 h at most, so this is before it in any zone
 	for {
 		from, until := at.In(c.Zone).ZoneBounds()
+		if !until.IsZero() && !until.After(at) { // https://go.dev/issue/81583: the last day of a leap year, when no clocks change
+			until = at.Add(time.Hour)
+		}
 		_, offset := at.In(c.Zone).Zone()
 		first := wall.Add(-time.Duration(offset) * time.Second)
 		if first.Before(from) {

@@ -105,15 +105,19 @@ func (t *Terms) Fits(s State, cost int64) bool {
 	return cost == 0 || cost <= t.Limit.Burst-s.whole()
 }
 
-// Charge adds a cost to an advanced state. Only a shadow limit is ever charged what does not fit: a rate then goes no
-// further into debt than one amount past the burst, so that enforcing it later does not deny for hours.
+// Charge adds a cost to an advanced state. Only a shadow limit is ever charged what does not fit, up to Most.
 func (t *Terms) Charge(s State, cost int64) State {
-	used := addUnits(s.Used, cost)
-	if t.Limit.Kind == KindRate {
-		used = min(used, max(s.Used, t.Limit.Burst+t.Limit.Amount))
-	}
-	s.Used = used
+	s.Used = min(addUnits(s.Used, cost), max(s.Used, t.Most()))
 	return s
+}
+
+// Most is how far a charge may take a counter. A rate goes no further into debt than one amount past its burst, so that
+// enforcing a limit that was a shadow does not deny for hours; a quota counts on.
+func (t *Terms) Most() int64 {
+	if t.Limit.Kind == KindRate {
+		return t.Limit.Burst + t.Limit.Amount
+	}
+	return maxUnits
 }
 
 // Untouched is how long an advanced state takes to become one that was never charged, at most [Forever]. A store need

@@ -1,0 +1,102 @@
+package api
+
+import (
+	"bytes"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/permitd/permitd/limiter"
+)
+
+// The longest bodies.
+const (
+	maxAskBody   = 64 << 10
+	maxBatchBody = 1 << 20
+)
+
+var (
+	errAskTooLarge = &problem{
+		status: http.StatusRequestEntityTooLarge, name: "body-too-large", title: "Body too large",
+		detail: "the body of an ask is at most 64 KiB: send less",
+	}
+	errBatchTooLarge = &problem{
+		status: http.StatusRequestEntityTooLarge, name: "body-too-large", title: "Body too large",
+		detail: "the body of a batch is at most 1 MiB: send the asks in several batches",
+	}
+	errNotJSON = &problem{
+		status: http.StatusUnsupportedMediaType, name: "unsupported-media-type", title: "Unsupported media type",
+		detail: "the body must be JSON in UTF-8: send Content-Type: application/json",
+	}
+	errEncoded = &problem{
+		status: http.StatusUnsupportedMediaType, name: "unsupported-media-type", title: "Unsupported content encoding",
+		detail: "the body must be sent as it is: leave Content-Encoding out",
+	}
+)
+
+// body is a request's body and what it takes to read it. Bodies are used again and again.
+type body struct {
+	text    bytes.Buffer
+	limited io.LimitedReader
+	dec     jsontext.Decoder
+	scratch []byte
+}
+
+var bodies = sync.Pool{New: func() any { return new(body) }}
+
+// readBody reads the body of a request for JSON, whose most bytes are the limit of tooLarge. The caller releases it.
+func readBody(r *http.Request, most int64, tooLarge *problem) (*body, error) {
+	if err := checkMediaType(r.Header); err != nil {
+		return nil, err
+	}
+	if r.ContentLength > most {
+		return nil, tooLarge
+	}
+	b := bodies.Get().(*body)
+	b.limited = io.LimitedReader{R: r.Body, N: most + 1}
+	n, err := b.text.ReadFrom(&b.limited)
+	switch {
+	case n > most:
+		err = tooLarge
+	case err != nil:
+		err = invalid(limiter.Fault{Detail: "the body could not be read to its end: send it whole, and in good time"})
+	}
+	if err != nil {
+		b.release()
+		return nil, err
+	}
+	b.dec.Reset(&b.text, jsontext.AllowDuplicateNames(true)) // duplicates are found and named by their readers
+	return b, nil
+}
+
+// release makes the body available for other requests. Nothing that was read from it refers to it.
+func (b *body) release() {
+	if b.text.Cap() > maxPooled {
+		return
+	}
+	b.text.Reset()
+	b.limited.R = nil
+	bodies.Put(b)
+}
+
+func checkMediaType(h http.Header) error {
+	if e := h.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+		return errEncoded
+	}
+	t := h.Get("Content-Type")
+	if t == "application/json" {
+		return nil
+	}
+	media, params, err := mime.ParseMediaType(t)
+	if err != nil || media != "application/json" {
+		return errNotJSON
+	}
+	if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
+		return errNotJSON
+	}
+	return nil
+}

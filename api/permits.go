@@ -1,0 +1,69 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/permitd/permitd/limiter"
+)
+
+// permit answers POST /v1/permits.
+func (s *Server) permit(c echo.Context) error {
+	r := c.Request()
+	if err := checkNoIdempotencyKey(r.Header); err != nil {
+		return err
+	}
+	ask, err := readOneAsk(r)
+	if err != nil {
+		return err
+	}
+	d, err := s.coordinator.Acquire(r.Context(), ask)
+	if err != nil {
+		return err
+	}
+	setRateLimitFields(c.Response().Header(), d)
+	pooled := buffers.Get().(*[]byte)
+	text := appendDecision(*pooled, d, false)
+	defer giveBack(pooled, text)
+	if d.Allowed {
+		return s.written(c, write(c, http.StatusOK, jsonType, text))
+	}
+	return s.written(c, write(c, http.StatusTooManyRequests, problemType, text))
+}
+
+// written takes note of a failure to send an answer. There is nobody left to tell.
+func (s *Server) written(c echo.Context, err error) error {
+	if err != nil {
+		s.log.Debug("the client went away", "route", c.Path(), "error", err)
+	}
+	return nil
+}
+
+// readOneAsk reads a body that is an ask and nothing else.
+func readOneAsk(r *http.Request) (ask limiter.Ask, err error) {
+	b, err := readBody(r, maxAskBody, errAskTooLarge)
+	if err != nil {
+		return ask, err
+	}
+	defer b.release()
+	faults, err := b.readAsk(&ask)
+	if err == nil {
+		err = b.end()
+	}
+	if err != nil {
+		faults = append(faults, malformed(err))
+	}
+	if len(faults) > 0 {
+		return ask, invalid(faults...)
+	}
+	return ask, nil
+}
+
+// checkNoIdempotencyKey refuses what this version can't keep: a client that relies on it must not believe that it holds.
+func checkNoIdempotencyKey(h http.Header) error {
+	if _, sent := h["Idempotency-Key"]; sent {
+		return invalid(limiter.Fault{Detail: "the Idempotency-Key header can't be honoured: this version keeps no idempotency records; leave it out"})
+	}
+	return nil
+}

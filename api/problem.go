@@ -1,0 +1,181 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/labstack/echo/v4"
+
+	"github.com/permitd/permitd/limiter"
+)
+
+// problem is an answer other than success, as RFC 9457 has it. It is an error, so that handlers just return it. All of
+// it is shown to clients; detail says what to do next.
+type problem struct {
+	status     int
+	name       string // the last part of the type
+	title      string
+	detail     string
+	faults     []limiter.Fault
+	retryAfter time.Duration // 0: no Retry-After
+}
+
+const (
+	problemBase   = "urn:permitd:problem:"
+	quotaExceeded = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+)
+
+func (p *problem) Error() string { return p.name + ": " + p.detail }
+
+// table says what becomes of the errors of package limiter. What is not in it is internal, and no more is told of it.
+var table = []struct {
+	is error
+	problem
+}{
+	{limiter.ErrInvalid, problem{
+		status: http.StatusBadRequest, name: "invalid-request", title: "Invalid request",
+		detail: "correct what errors lists and send the request again",
+	}},
+	{limiter.ErrUnknownProvider, problem{
+		status: http.StatusNotFound, name: "unknown-provider", title: "Unknown provider",
+		detail: "no policy is stored for this provider: check its name against GET /v1/providers",
+	}},
+	{limiter.ErrUnknownKey, problem{
+		status: http.StatusForbidden, name: "unknown-key", title: "Unknown key",
+		detail: "the provider's policy admits registered keys only: register the key, or set unknown_keys to allow",
+	}},
+	{limiter.ErrKeyDisabled, problem{
+		status: http.StatusForbidden, name: "key-disabled", title: "Key disabled",
+		detail: "the key, or the pool that it belongs to, is disabled: use another key, or enable it again",
+	}},
+	{limiter.ErrCostExceedsLimit, problem{
+		status: http.StatusUnprocessableEntity, name: "cost-exceeds-limit", title: "Cost exceeds limit",
+		detail: "the cost is more than a limit ever admits at once: split the call",
+	}},
+	{limiter.ErrStoreUnavailable, problem{
+		status: http.StatusServiceUnavailable, name: "store-unavailable", title: "Store unavailable",
+		detail: "permitd can't reach its store and nothing was charged: ask again after Retry-After", retryAfter: time.Second,
+	}},
+	{limiter.ErrOverloaded, problem{
+		status: http.StatusServiceUnavailable, name: "overloaded", title: "Overloaded",
+		detail: "permitd has more to do than it can and nothing was charged: ask again after Retry-After", retryAfter: time.Second,
+	}},
+	{context.Canceled, problem{ // the client has gone and won't read it
+		status: http.StatusServiceUnavailable, name: "overloaded", title: "Request ended early",
+		detail: "the request ended before it was decided and nothing was charged: ask again after Retry-After", retryAfter: time.Second,
+	}},
+}
+
+var errInternal = &problem{
+	status: http.StatusInternalServerError, name: "internal", title: "Internal error",
+	detail: "permitd failed to answer and has logged why: tell its operator, and ask again later",
+}
+
+// httpProblems are those that the router finds, by status.
+var httpProblems = map[int]*problem{
+	http.StatusNotFound: {
+		status: http.StatusNotFound, name: "not-found", title: "Not found",
+		detail: "there is nothing at this path: check it for typing errors and trailing slashes",
+	},
+	http.StatusMethodNotAllowed: {
+		status: http.StatusMethodNotAllowed, name: "method-not-allowed", title: "Method not allowed",
+		detail: "this path does not have this method: use one that the Allow header lists",
+	},
+}
+
+// problemOf is what a client is told of an error.
+func problemOf(err error) *problem {
+	var p *problem
+	if errors.As(err, &p) {
+		return p
+	}
+	var h *echo.HTTPError
+	if errors.As(err, &h) && httpProblems[h.Code] != nil {
+		return httpProblems[h.Code]
+	}
+	for _, row := range table {
+		if errors.Is(err, row.is) {
+			p := row.problem
+			p.detailOf(err)
+			return &p
+		}
+	}
+	return errInternal
+}
+
+// detailOf adds what an error knows beyond its kind.
+func (p *problem) detailOf(err error) {
+	var invalid *limiter.InvalidError
+	if errors.As(err, &invalid) {
+		p.faults = invalid.Faults
+	}
+	var cost *limiter.CostError
+	if errors.As(err, &cost) {
+		p.detail = fmt.Sprintf("the ask costs %d %s, and limit %q never admits more than %d at once: split the call, or raise the limit",
+			cost.Cost, cost.Unit, cost.Limit, cost.Most)
+	}
+}
+
+func invalid(faults ...limiter.Fault) error { return &limiter.InvalidError{Faults: faults} }
+
+// fail answers with the problem that an error is.
+func (s *Server) fail(err error, c echo.Context) {
+	p := s.explain(err, c)
+	if c.Response().Committed {
+		return
+	}
+	if p.retryAfter > 0 {
+		c.Response().Header().Set(echo.HeaderRetryAfter, strconv.FormatInt(ceil(p.retryAfter, time.Second), 10))
+	}
+	s.written(c, write(c, p.status, problemType, p.append(nil)))
+}
+
+// explain is what a client is told of an error; what it is not told is logged.
+func (s *Server) explain(err error, c echo.Context) *problem {
+	p := problemOf(err)
+	switch {
+	case p == errInternal:
+		s.log.Error("internal error", "route", c.Path(), "error", err)
+	case p.status >= http.StatusInternalServerError:
+		s.log.Debug("could not decide", "route", c.Path(), "error", err)
+	}
+	return p
+}
+
+// append appends the problem's JSON.
+func (p *problem) append(dst []byte) []byte {
+	dst = append(dst, `{"type":"`+problemBase...)
+	dst = append(dst, p.name...)
+	dst = append(dst, `","title":`...)
+	dst = quote(dst, p.title)
+	dst = append(dst, `,"status":`...)
+	dst = strconv.AppendInt(dst, int64(p.status), 10)
+	dst = append(dst, `,"detail":`...)
+	dst = quote(dst, p.detail)
+	if len(p.faults) > 0 {
+		dst = append(dst, `,"errors":[`...)
+		for i, f := range p.faults {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = append(dst, `{"pointer":`...)
+			dst = quote(dst, f.Pointer)
+			dst = append(dst, `,"detail":`...)
+			dst = quote(dst, f.Detail)
+			dst = append(dst, '}')
+		}
+		dst = append(dst, ']')
+	}
+	return append(dst, '}')
+}
+
+// quote appends a JSON string. Invalid UTF-8 becomes U+FFFD.
+func quote(dst []byte, s string) []byte {
+	dst, _ = jsontext.AppendQuote(dst, s)
+	return dst
+}

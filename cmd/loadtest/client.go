@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+// clients are the callers of the provider, one for each request of the trace.
+type clients struct {
+	http     *http.Client
+	permitd  []string // base URLs, asked in turn; none: the provider is called at will
+	token    string   // for permitd
+	mock     string   // URL
+	provider string
+	costs    []costRule
+	patience time.Duration
+	seed     uint64
+
+	turn  atomic.Uint64
+	meter *meter
+	tally *tally
+}
+
+// serve takes one request, meant to start at start, to its end: admitted by the provider, given up, or failed. The n-th
+// request of a seed always draws the same jitter.
+func (c *clients) serve(ctx context.Context, n int, r *row, start time.Time) {
+	random := rand.New(rand.NewPCG(c.seed, uint64(n)))
+	waits := false
+	defer func() {
+		if waits {
+			c.meter.end()
+		}
+	}()
+	due := start
+	for refusals := 0; ; refusals++ {
+		wait, err := c.attempt(ctx, r, due)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			c.tally.fail(err)
+			return
+		case wait < 0:
+			c.tally.finish(time.Since(start))
+			return
+		}
+		if !waits {
+			waits = true
+			c.meter.begin(tokensOf(r))
+		}
+		wait = backoff(refusals, wait, random)
+		due = time.Now().Add(wait)
+		if due.Sub(start) > c.patience {
+			c.tally.giveUp()
+			return
+		}
+		if sleep(ctx, wait) != nil {
+			return
+		}
+	}
+}
+
+// admitted is what attempt returns when the provider took the call.
+const admitted = time.Duration(-1)
+
+// attempt asks permitd, which was meant to happen at due, and calls the provider if it may. When either refuses, it
+// returns the time to wait; and an error when one of them gives another answer.
+func (c *clients) attempt(ctx context.Context, r *row, due time.Time) (time.Duration, error) {
+	sent := time.Now()
+	if len(c.permitd) > 0 {
+		wait, err := c.ask(ctx, r)
+		c.tally.asked(time.Since(due), wait, err)
+		if err != nil || wait != admitted {
+			return wait, err
+		}
+	}
+	var refused refusal
+	status, err := c.post(ctx, c.mock, mockCall{tokensOf(r)}, &refused)
+	c.tally.reached(time.Since(sent))
+	switch {
+	case err != nil:
+		return 0, &callError{"provider", 0, err}
+	case status == http.StatusOK:
+		return admitted, nil
+	case status == http.StatusTooManyRequests:
+		c.tally.upstreamRefused()
+		return time.Duration(refused.RetryAfterMS) * time.Millisecond, nil
+	}
+	return 0, &callError{"provider", status, nil}
+}
+
+type permitAsk struct {
+	Provider string           `json:"provider"`
+	Key      string           `json:"key"`
+	Model    string           `json:"model,omitempty"`
+	Cost     map[string]int64 `json:"cost"`
+}
+
+type permitAnswer struct {
+	refusal
+	IgnoredUnits []string `json:"ignored_units"`
+}
+
+// ask asks permitd for a permit: admitted, or the time to wait.
+func (c *clients) ask(ctx context.Context, r *row) (time.Duration, error) {
+	ask := permitAsk{c.provider, r.Key, r.Model, make(map[string]int64, len(c.costs))}
+	for _, rule := range c.costs {
+		ask.Cost[rule.unit] = rule.of(r)
+	}
+	base := c.permitd[c.turn.Add(1)%uint64(len(c.permitd))]
+	var answer permitAnswer
+	status, err := c.post(ctx, base+"/v1/permits", ask, &answer)
+	c.tally.ignored(answer.IgnoredUnits)
+	switch {
+	case err != nil:
+		return 0, &callError{"permitd", 0, err}
+	case status == http.StatusOK:
+		return admitted, nil
+	case status == http.StatusTooManyRequests:
+		return time.Duration(answer.RetryAfterMS) * time.Millisecond, nil
+	}
+	return 0, &callError{"permitd", status, nil}
+}
+
+// post sends a body as JSON and reads the answer. A body that is not JSON matters only where the status is 200 or 429.
+func (c *clients) post(ctx context.Context, url string, body, into any) (status int, err error) {
+	data, err := json.Marshal(body)
+	if err != nil {
+		return 0, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(data))
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if c.token != "" && url != c.mock {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer res.Body.Close()
+	data, err = io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	if err != nil {
+		return 0, err
+	}
+	if res.StatusCode == http.StatusOK || res.StatusCode == http.StatusTooManyRequests {
+		if err := json.Unmarshal(data, into); err != nil {
+			return 0, fmt.Errorf("the answer is not the JSON that was expected: %w", err)
+		}
+	}
+	return res.StatusCode, nil
+}
+
+// callError is an answer that was neither yes nor no.
+type callError struct {
+	who    string // "permitd" or "provider"
+	status int    // 0: no answer
+	err    error
+}
+
+func (e *callError) Error() string {
+	if e.err != nil {
+		return fmt.Sprintf("%s: %v", e.who, e.err)
+	}
+	return fmt.Sprintf("%s answered %d %s", e.who, e.status, http.StatusText(e.status))
+}
+
+// kind is what like errors are counted under.
+func (e *callError) kind() string {
+	if e.err != nil {
+		return e.who + ": no answer"
+	}
+	return fmt.Sprintf("%s: %d", e.who, e.status)
+}
+
+const (
+	callTimeout = 30 * time.Second
+	// maxConns bounds the connections to each address: calls beyond it queue, which the latency shows.
+	maxConns = 256
+)
+
+func newHTTPClient() *http.Client {
+	return &http.Client{
+		Timeout: callTimeout,
+		Transport: &http.Transport{
+			MaxIdleConnsPerHost: maxConns,
+			MaxConnsPerHost:     maxConns,
+			DisableCompression:  true,
+		},
+	}
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestBackoff(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for n, most := range []time.Duration{20, 40, 80, 160, 320, 640, 1000, 1000, 1000} {
+		most *= time.Millisecond
+		var low, high time.Duration = time.Hour, 0
+		for range 2000 {
+			d := backoff(n, time.Minute, random) - time.Minute
+			low, high = min(low, d), max(high, d)
+		}
+		if low < 0 || low > most/50 || high >= most || high < most-most/50 {
+			t.Errorf("after refusal %d the jitter is from %s to %s, want 0 to %s", n, low, high, most)
+		}
+	}
+	if d := backoff(1000, 0, random); d < 0 || d >= mostJitter {
+		t.Errorf("after a thousand refusals: %s", d)
+	}
+}
+
+// answers is a transport that gives permitd's and the provider's answers in turn, the last again and again.
+type answers struct{ permitd, provider []string }
+
+func (a *answers) RoundTrip(r *http.Request) (*http.Response, error) {
+	from := &a.provider
+	if strings.HasPrefix(r.URL.Path, "/v1/") {
+		from = &a.permitd
+	}
+	status, body, _ := strings.Cut((*from)[0], " ")
+	if len(*from) > 1 {
+		*from = (*from)[1:]
+	}
+	code := map[string]int{"200": 200, "429": 429, "503": 503}[status]
+	return &http.Response{StatusCode: code, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+}
+
+func TestClient(t *testing.T) {
+	const denied = `429 {"retry_after_ms":3000}`
+	for _, tt := range []struct {
+		name     string
+		answers  answers
+		permitd  []string
+		patience time.Duration
+		want     counts
+		waits    time.Duration // without jitter
+		jitter   time.Duration // at most
+		errors   string
+	}{
+		{"at once", answers{[]string{"200 {}"}, []string{"200 {}"}}, []string{"http://permitd"}, time.Minute,
+			counts{Served: 1, Asked: 1, Allowed: 1}, 0, 0, ""},
+		{"denied twice", answers{[]string{denied, denied, "200 {}"}, []string{"200 {}"}}, []string{"http://permitd"}, time.Minute,
+			counts{Served: 1, Asked: 3, Allowed: 1, Denied: 2}, 6 * time.Second, 60 * time.Millisecond, ""},
+		{"refused upstream asks again", answers{[]string{"200 {}"}, []string{denied, "200 {}"}}, []string{"http://permitd"}, time.Minute,
+			counts{Served: 1, Asked: 2, Allowed: 2, Upstream429: 1}, 3 * time.Second, 20 * time.Millisecond, ""},
+		{"without permitd", answers{nil, []string{denied, "200 {}"}}, nil, time.Minute,
+			counts{Served: 1, Upstream429: 1}, 3 * time.Second, 20 * time.Millisecond, ""},
+		{"gives up before it would be too late", answers{[]string{denied}, nil}, []string{"http://permitd"}, 10 * time.Second,
+			counts{GaveUp: 1, Asked: 4, Denied: 4}, 9 * time.Second, 140 * time.Millisecond, ""},
+		{"permitd fails", answers{[]string{`503 nope`}, nil}, []string{"http://permitd"}, time.Minute,
+			counts{Failed: 1, Asked: 1}, 0, 0, "permitd: 503"},
+		{"permitd talks nonsense", answers{[]string{`200 nope`}, nil}, []string{"http://permitd"}, time.Minute,
+			counts{Failed: 1, Asked: 1}, 0, 0, "permitd: no answer"},
+		{"the provider fails", answers{[]string{`200 {}`}, []string{"503 "}}, []string{"http://permitd"}, time.Minute,
+			counts{Failed: 1, Asked: 1, Allowed: 1}, 0, 0, "provider: 503"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				done, start := 0, time.Now()
+				m := &meter{now: func() time.Duration { return time.Since(start) }}
+				c := &clients{
+					http: &http.Client{Transport: &tt.answers}, permitd: tt.permitd, mock: "http://mock",
+					patience: tt.patience, meter: m, tally: newTally(func() { done++ }),
+				}
+				c.serve(t.Context(), 0, &row{Context: 5, Key: "k"}, start)
+				o := c.tally.read()
+				if o.counts != tt.want || done != 1 {
+					t.Errorf("%+v, want %+v; done %d times", o.counts, tt.want, done)
+				}
+				took := time.Since(start)
+				if took < tt.waits || took > tt.waits+tt.jitter {
+					t.Errorf("took %s, want %s and at most %s more", took, tt.waits, tt.jitter)
+				}
+				if u := m.read(); u.Waiting != 0 || u.Waited != took {
+					t.Errorf("%+v after %s", u, took)
+				}
+				if (tt.errors != "") != (o.Errors[tt.errors] == 1) {
+					t.Errorf("errors: %v", o.Errors)
+				}
+			})
+		})
+	}
+}
+
+func TestClientStopsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+		m := &meter{now: func() time.Duration { return time.Since(start) }}
+		c := &clients{
+			http:     &http.Client{Transport: &answers{nil, []string{`429 {"retry_after_ms":60000}`}}},
+			patience: time.Hour, mock: "http://mock", meter: m, tally: newTally(func() {}),
+		}
+		c.run(ctx, &trace{rows: []row{{Context: 1}, {At: time.Hour, Context: 1}}}, 1)
+		if took, u := time.Since(start), m.read(); took != time.Second || u.Waiting != 0 {
+			t.Errorf("took %s, %d wait", took, u.Waiting)
+		}
+	})
+}

@@ -1,0 +1,83 @@
+// Loadtest puts permitd under load and says what came of it.
+//
+//	loadtest replay --trace trace.csv                    a recorded trace through permitd to a mock provider
+//	loadtest replay --trace trace.csv --without-permitd  the same, each client calling the mock at will
+//
+// See loadtest replay --help.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitBroken = 1 // an expectation is broken, or the run met errors
+	exitUsage  = 2 // the command line, or a file that it names, can't be used
+)
+
+// streams are where a command reads and writes.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// usageError is a fault of the command line or of a file that it names.
+type usageError struct{ error }
+
+// errBroken is returned when all has been said and the exit code is 1.
+var errBroken = errors.New("broken")
+
+// run is the whole program.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	var commands struct {
+		Replay replayCmd `cmd:"" help:"Replay a trace of LLM requests through permitd, or without it, to a mock provider."`
+	}
+	exited := -1
+	app, err := kong.New(&commands, kong.Name("loadtest"),
+		kong.Description("Puts permitd under load and says what came of it."),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { exited = code }),
+		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 110}))
+	if err != nil {
+		panic(err) // the tags of the structs are at fault
+	}
+	call, err := app.Parse(args)
+	if exited >= 0 { // --help
+		return exited
+	}
+	if err == nil {
+		call.BindTo(ctx, (*context.Context)(nil))
+		err = call.Run(streams{stdin, stdout, stderr})
+	} else {
+		err = usageError{err}
+	}
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errBroken):
+		return exitBroken
+	case errors.As(err, &usage):
+		fmt.Fprintln(stderr, "loadtest:", err)
+		return exitUsage
+	}
+	fmt.Fprintln(stderr, "loadtest:", err)
+	return exitBroken
+}

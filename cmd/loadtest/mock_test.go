@@ -1,0 +1,136 @@
+package main
+
+import (
+	"math"
+	"math/big"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// arrivals are random calls of a provider, in the order of time.
+func arrivals(t *rapid.T, per time.Duration, most int64) []arrival {
+	list := make([]arrival, rapid.IntRange(1, 60).Draw(t, "calls"))
+	var now time.Duration
+	for i := range list {
+		now += time.Duration(rapid.Int64Range(0, int64(per)/4+1).Draw(t, "gap"))
+		list[i] = arrival{now, rapid.Int64Range(0, most).Draw(t, "tokens")}
+	}
+	return list
+}
+
+// TestTokenBucketIsExact compares with fractions of any size: level = min(burst, level + elapsed·amount/per).
+func TestTokenBucketIsExact(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		amount := rapid.Int64Range(1, 1e12).Draw(t, "amount")
+		per := time.Duration(rapid.Int64Range(1, int64(time.Hour)).Draw(t, "per"))
+		burst := rapid.Int64Range(1, 1e12).Draw(t, "burst")
+		b := newTokenBucket(amount, per, burst)
+		level, last := new(big.Rat).SetInt64(burst), time.Duration(0)
+		at := func(now time.Duration) *big.Rat {
+			gain := new(big.Rat).SetFrac(new(big.Int).Mul(big.NewInt(int64(now-last)), big.NewInt(amount)), big.NewInt(int64(per)))
+			if gain.Add(gain, level); gain.Cmp(new(big.Rat).SetInt64(burst)) > 0 {
+				gain.SetInt64(burst)
+			}
+			return gain
+		}
+		for _, a := range arrivals(t, per, burst) {
+			cost := new(big.Rat).SetInt64(a.tokens)
+			level, last = at(a.at), a.at
+			want := cost.Cmp(level) <= 0
+			got, wait := b.take(a.at, a.tokens)
+			if got != want {
+				t.Fatalf("at %s %d tokens are %v, with %s there", a.at, a.tokens, got, level)
+			}
+			if want {
+				level = new(big.Rat).Sub(level, cost)
+			} else if wait == math.MaxInt64 {
+				continue // 292 years or more
+			} else if wait <= 0 || cost.Cmp(at(a.at+wait)) > 0 || cost.Cmp(at(a.at+wait-1)) <= 0 {
+				t.Fatalf("at %s %d tokens have to wait for %s, with %s there", a.at, a.tokens, wait, level)
+			}
+		}
+	})
+}
+
+// TestSlidingWindowIsExact compares with summing up all that ever arrived.
+func TestSlidingWindowIsExact(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		amount := rapid.Int64Range(1, 1000).Draw(t, "amount")
+		per := time.Duration(rapid.Int64Range(1, 1000).Draw(t, "per"))
+		w := newSlidingWindow(amount, per)
+		var all []arrival
+		sum := func(now time.Duration) (n int64) {
+			for _, a := range all {
+				if a.at > now-per {
+					n += a.tokens
+				}
+			}
+			return n
+		}
+		for _, a := range arrivals(t, per, amount) {
+			want := sum(a.at)+a.tokens <= amount
+			got, wait := w.take(a.at, a.tokens)
+			if got != want {
+				t.Fatalf("at %s %d tokens are %v, with %d in the window", a.at, a.tokens, got, sum(a.at))
+			}
+			if want {
+				all = append(all, a)
+			} else if wait <= 0 || sum(a.at+wait)+a.tokens > amount || sum(a.at+wait-1)+a.tokens <= amount {
+				t.Fatalf("at %s %d tokens have to wait for %s", a.at, a.tokens, wait)
+			}
+		}
+	})
+}
+
+func TestSlidingWindowAtTheBoundary(t *testing.T) {
+	w := newSlidingWindow(10, time.Second)
+	for _, step := range []struct {
+		at     time.Duration
+		tokens int64
+		ok     bool
+		wait   time.Duration
+	}{
+		{0, 6, true, 0},
+		{500 * time.Millisecond, 4, true, 0},
+		{500 * time.Millisecond, 1, false, 500 * time.Millisecond},
+		{600 * time.Millisecond, 7, false, 900 * time.Millisecond}, // both have to go
+		{time.Second - 1, 6, false, 1},
+		{time.Second, 6, true, 0}, // what came exactly one per ago is out
+		{time.Second, 0, true, 0},
+	} {
+		if ok, wait := w.take(step.at, step.tokens); ok != step.ok || wait != step.wait {
+			t.Errorf("at %s %d tokens: %v, wait %s", step.at, step.tokens, ok, wait)
+		}
+	}
+}
+
+func TestMeter(t *testing.T) {
+	var now time.Duration
+	m := &meter{now: func() time.Duration { return now }}
+	if _, ok := m.read().share(100, time.Second); ok {
+		t.Error("there is a share though nobody waited")
+	}
+	m.admit(1000) // nobody waits: not counted as used
+	now = 1 * time.Second
+	m.begin(30) // a stretch of 2 s, begun by a cost of 30
+	now = 2 * time.Second
+	m.admit(30)
+	m.begin(50)
+	m.end()
+	now = 3 * time.Second
+	m.admit(150)
+	m.end()
+	now = 10 * time.Second
+	m.admit(1000)
+	m.begin(10) // a stretch that lasts
+	now = 11 * time.Second
+	want := usage{Admitted: 2180, Used: 140, Stretches: 2, Waited: 3 * time.Second, Waiting: 1}
+	if got := m.read(); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if share, ok := m.read().share(100, 2*time.Second); !ok || share != 140.0/150 {
+		t.Errorf("share %v", share)
+	}
+}

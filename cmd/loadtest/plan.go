@@ -1,0 +1,205 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/permitd/permitd/limiter"
+	"github.com/permitd/permitd/limiter/policyfile"
+)
+
+// plan is a replay worked out: everything that the flags and the trace leave open is settled. Durations are those of the
+// replay, divided by the speed.
+type plan struct {
+	trace      *trace
+	costs      []costRule
+	assertions []assertion
+
+	speed      float64
+	meanTokens float64 // of the trace, per per
+	per        time.Duration
+	amount     int64 // tokens per per that the provider admits
+	burst      int64 // of permitd's limit; 0 with a policy of the user's
+	mockBurst  int64 // of the provider, if it has a token bucket
+	slack      time.Duration
+	attainable float64 // share of the provider's capacity that the policy lets through; 0 when not known
+
+	provider   string
+	policyText string
+	policies   *policyfile.File
+}
+
+// plan works the replay out.
+func (c *replayCmd) plan() (*plan, error) {
+	p := &plan{speed: c.Speed}
+	var err error
+	if p.costs, err = parseCosts(c.Cost); err != nil {
+		return nil, err
+	}
+	for _, text := range c.Assert {
+		a, err := parseAssertion(text, figureNames)
+		if err != nil {
+			return nil, err
+		}
+		p.assertions = append(p.assertions, a)
+	}
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if err := c.readTrace(p); err != nil {
+		return nil, err
+	}
+	if err := c.size(p); err != nil {
+		return nil, err
+	}
+	if c.Policies != "" {
+		return p, c.userPolicies(p)
+	}
+	return p, c.ownPolicies(p)
+}
+
+// check refuses what flags can't be together.
+func (c *replayCmd) check() error {
+	switch {
+	case !(c.Speed > 0):
+		return errors.New("--speed must be above 0")
+	case c.Keys < 1:
+		return errors.New("--keys must be at least 1")
+	case c.Rows < 0:
+		return errors.New("--rows must be at least 0")
+	case c.Patience < 0 || c.Slack != nil && *c.Slack < 0:
+		return errors.New("--patience and --slack must be at least 0s")
+	case c.WithoutPermitd && (len(c.Permitd) > 0 || c.Policies != "" || c.PrintPolicy):
+		return errors.New("--without-permitd goes with none of --permitd, --policies and --print-policy")
+	case c.Policies != "" && (c.Burst.set || c.Slack != nil):
+		return errors.New("--burst and --slack are of the built-in policy; --policies has its own")
+	case c.Mock == mockBucket && c.Slack != nil:
+		return errors.New("--slack goes with --mock=window")
+	case c.Mock == mockWindow && c.MockBurst.set:
+		return errors.New("--mock-burst goes with --mock=bucket")
+	}
+	return nil
+}
+
+func (c *replayCmd) readTrace(p *plan) error {
+	f, err := os.Open(c.Trace)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if p.trace, err = readTrace(c.Trace, f); err != nil {
+		return err
+	}
+	if c.Rows > 0 && c.Rows < len(p.trace.rows) {
+		p.trace.rows = p.trace.rows[:c.Rows]
+	}
+	if !p.trace.keys {
+		p.trace.dealKeys(c.Keys, c.Seed)
+	}
+	for i := range p.trace.rows {
+		if r := &p.trace.rows[i]; r.Model == "" {
+			r.Model = c.Model
+		}
+	}
+	return nil
+}
+
+// size works out the provider's limit.
+func (c *replayCmd) size(p *plan) error {
+	per, err := limiter.ParseDuration(c.Per)
+	if err != nil {
+		return fmt.Errorf("--per %w", err)
+	}
+	if p.per = compress(per, c.Speed); p.per < limiter.MinPer {
+		return fmt.Errorf("--per %s divided by the speed %g is less than %s: replay slower", c.Per, c.Speed, limiter.MinPer)
+	}
+	var total, largest int64
+	for i := range p.trace.rows {
+		tokens := tokensOf(&p.trace.rows[i])
+		total, largest = total+tokens, max(largest, tokens)
+	}
+	if span := p.trace.span(); span > 0 {
+		p.meanTokens = float64(total) / (float64(span) / float64(per))
+	} else if c.Capacity.multiple {
+		return errors.New("all requests of the trace are at one moment, so they have no mean: give --capacity in tokens")
+	}
+	p.amount = c.Capacity.of(p.meanTokens)
+	if p.mockBurst = p.amount; c.Mock == mockBucket {
+		p.mockBurst = c.MockBurst.or(0.75).of(float64(p.amount))
+	}
+	if largest > p.mockBurst {
+		return fmt.Errorf("the largest request has %d tokens and the provider never admits more than %d at once: raise --capacity or --mock-burst", largest, p.mockBurst)
+	}
+	return nil
+}
+
+// ownPolicies makes the policy that suits the provider.
+func (c *replayCmd) ownPolicies(p *plan) error {
+	if p.provider = c.Provider; p.provider == "" {
+		p.provider = "replay"
+	}
+	if len(p.costs) != 1 || p.costs[0].unit != "tokens" {
+		return errors.New("--cost names other units than tokens, which is what the built-in policy counts: give --policies")
+	}
+	limit := fmt.Sprintf("amount: %d, per: %s, ", p.amount, p.per)
+	if c.Mock == mockWindow {
+		if p.slack = 100 * time.Millisecond; c.Slack != nil {
+			p.slack = c.Slack.Truncate(time.Microsecond)
+		}
+		p.burst = c.Burst.or(0.1).of(float64(p.amount))
+		p.attainable = float64(p.amount-p.burst) / float64(p.amount) * float64(p.per) / float64(p.per+p.slack)
+		limit += fmt.Sprintf("burst: %d, strict_window: true, slack: %s", p.burst, p.slack)
+	} else {
+		p.burst = c.Burst.or(0.5).of(float64(p.amount))
+		p.attainable = 1
+		limit += fmt.Sprintf("burst: %d", p.burst)
+	}
+	var largest int64
+	for i := range p.trace.rows {
+		largest = max(largest, p.costs[0].of(&p.trace.rows[i]))
+	}
+	if largest > p.burst {
+		return fmt.Errorf("the largest request costs %d tokens and permitd never grants more than %d at once: raise --burst or --capacity", largest, p.burst)
+	}
+	p.policyText = ownPolicy(p.provider, limit)
+	var err error
+	p.policies, err = policyfile.Parse("the built-in policy", []byte(p.policyText))
+	return err
+}
+
+// userPolicies reads the user's policies and compresses them.
+func (c *replayCmd) userPolicies(p *plan) error {
+	file, err := policyfile.Load(c.Policies)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, docs := range file.Providers {
+		names = append(names, docs.Provider)
+	}
+	switch p.provider = c.Provider; {
+	case p.provider == "" && len(names) == 1:
+		p.provider = names[0]
+	case p.provider == "":
+		return fmt.Errorf("%s holds several providers: choose one by --provider (%s)", c.Policies, strings.Join(names, ", "))
+	case !slices.Contains(names, p.provider):
+		return fmt.Errorf("%s has no provider %s; it has %s", c.Policies, p.provider, strings.Join(names, ", "))
+	}
+	if p.policyText, err = compressPolicies(file, c.Speed); err != nil {
+		return err
+	}
+	p.policies, err = policyfile.Parse(c.Policies+", compressed", []byte(p.policyText))
+	return err
+}
+
+// limit is the provider's.
+func (p *plan) limit(mock string) providerLimit {
+	if mock == mockWindow {
+		return newSlidingWindow(p.amount, p.per)
+	}
+	return newTokenBucket(p.amount, p.per, p.mockBurst)
+}

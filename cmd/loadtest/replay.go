@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// The kinds of mock provider.
+const (
+	mockBucket = "bucket"
+	mockWindow = "window"
+)
+
+// replayCmd is the subcommand replay.
+type replayCmd struct {
+	Trace    string        `required:"" placeholder:"FILE" help:"CSV with the columns TIMESTAMP, ContextTokens and GeneratedTokens, and maybe Model, Key and CachedTokens: the form of the Azure LLM inference traces in github.com/Azure/AzurePublicDataset."`
+	Speed    float64       `default:"60" help:"Replay so many times faster: the trace's times, and every per of policy and provider, are divided by it."`
+	Rows     int           `default:"0" help:"Replay only so many requests from the start; 0 is all."`
+	Keys     int           `default:"100" help:"Where the trace has no keys, deal it so many, the k-th about 1/k as often as the first (Zipf)."`
+	Seed     uint64        `default:"1" help:"Of the keys and of the clients' jitter."`
+	Model    string        `help:"Model to name where the trace has none."`
+	Patience time.Duration `default:"2m" help:"A client whose next try would be later than this after its start gives up (not divided by the speed)."`
+
+	Mock      string `enum:"bucket,window" default:"bucket" group:"Provider" help:"How the mock provider limits: token bucket, or exact sliding window."`
+	Capacity  figure `default:"0.7x" group:"Provider" help:"Tokens per --per that it admits; 0.7x is 0.7 times the trace's mean."`
+	Per       string `default:"1m" group:"Provider" help:"The duration that --capacity is for, before it is divided by the speed."`
+	MockBurst figure `group:"Provider" placeholder:"0.75x" help:"What its token bucket holds; 0.75x is 0.75 times --capacity."`
+
+	Permitd        []string       `placeholder:"URL" group:"Permitd" help:"A running permitd, asked in turn with others given. Start each with the output of --print-policy. Default: one with the embedded store is started in this process."`
+	Token          string         `env:"PERMITD_TOKEN" group:"Permitd" help:"Bearer token for --permitd."`
+	WithoutPermitd bool           `group:"Permitd" help:"Ask no permitd: each client calls the provider at will, and waits as told by its 429s."`
+	Policies       string         `placeholder:"FILE" group:"Permitd" help:"A policy file of your own. Default: one limit that suits the provider: a rate of --capacity for a bucket, the same with strict_window for a window."`
+	Provider       string         `group:"Permitd" help:"Which provider of --policies to ask for; needed where there are several."`
+	Cost           []string       `default:"tokens=context+generated" group:"Permitd" sep:"," placeholder:"UNIT=COLUMNS" help:"What a request costs, as a sum of the columns context, generated and cached, such as input_tokens=context-cached. The provider always counts context+generated."`
+	Burst          figure         `group:"Permitd" placeholder:"0.5x" help:"Of the built-in policy; 0.5x (0.1x for a window) is 0.5 times --capacity."`
+	Slack          *time.Duration `group:"Permitd" help:"Of the built-in policy for a window, 100ms by default: how unevenly calls may reach the provider (not divided by the speed)."`
+	PrintPolicy    bool           `group:"Permitd" help:"Print the compressed policy file and do nothing else."`
+
+	JSON     string   `name:"json" placeholder:"FILE" group:"Report" help:"Write the report as JSON too; - is standard output, and moves the table to standard error."`
+	Assert   []string `placeholder:"FIGURE>=N" sep:"none" group:"Report" help:"Exit with 1 unless a figure of the report is as said, such as upstream_429=0 or used>=0.97. Repeatable. An unknown figure lists those there are."`
+	Progress string   `enum:"auto,always,never" default:"auto" group:"Report" help:"Show a progress bar on standard error: auto is where that is a terminal."`
+}
+
+// Help is printed below the flags.
+func (c *replayCmd) Help() string {
+	return `Each request of the trace is a client of its own. At its time it asks permitd for a permit, and when it has one calls a mock
+provider, which runs in this process and enforces a limit of its own. Refused by either, it waits as long as it was told
+and a random time more (at most 20 ms, doubling with each refusal to 1 s), and asks again, until it is admitted or out of
+patience.
+
+"used" in the report is the share of the provider's capacity that was used while at least one client waited: tokens
+admitted during stretches in which somebody waits (from its first refusal until it is admitted or gives up), less the
+cost of the request that began each stretch, divided by capacity times the length of the stretches. "attainable" is what
+the built-in policy lets through: all for a bucket; (1 - burst/amount) * per/(per + slack) for a window.
+
+Latencies count from the moment at which something was meant to happen, so that stalls count. "permit sent to call
+answered" bounds how long after its permit a call reaches the provider: slack has to cover its spread.
+
+Exit codes: 0; 1 when an assertion is broken or an answer was neither yes nor 429; 2 for a fault of the command line.`
+}
+
+// Run replays.
+func (c *replayCmd) Run(ctx context.Context, s streams) error {
+	p, err := c.plan()
+	if err != nil {
+		return usageError{err}
+	}
+	if c.PrintPolicy {
+		_, err := io.WriteString(s.out, p.policyText)
+		return err
+	}
+	table := s.out
+	if c.JSON == "-" {
+		table = s.err
+	}
+	for _, w := range policyDiffers(ctx, c, p) {
+		fmt.Fprintln(s.err, "loadtest: warning:", w)
+	}
+	settings := c.settings(p)
+	settings.write(table)
+	results, err := c.replay(ctx, p, s.err)
+	if err != nil {
+		return err
+	}
+	r := newReport(settings, results, p)
+	r.write(table)
+	if c.JSON != "" {
+		if err := r.writeJSON(c.JSON, s.out); err != nil {
+			return err
+		}
+	}
+	if r.Interrupted || r.Failed > 0 || r.broken() {
+		return errBroken
+	}
+	return nil
+}
+
+// results are what a replay measured.
+type results struct {
+	outcome
+	usage       usage
+	elapsed     time.Duration
+	interrupted bool
+}
+
+// replay runs the clients through to the end.
+func (c *replayCmd) replay(ctx context.Context, p *plan, stderr io.Writer) (*results, error) {
+	permitd := c.Permitd
+	if len(permitd) == 0 && !c.WithoutPermitd {
+		url, stop, err := startPermitd(ctx, p.policies)
+		if err != nil {
+			return nil, err
+		}
+		defer stop()
+		permitd = []string{url}
+	}
+	began := time.Now()
+	clock := func() time.Duration { return time.Since(began) }
+	m := &meter{now: clock}
+	mock, stop, err := serveMock(&mockProvider{now: clock, meter: m, limit: p.limit(c.Mock)})
+	if err != nil {
+		return nil, err
+	}
+	defer stop()
+	bar := newProgress(c.Progress, len(p.trace.rows), stderr)
+	all := &clients{
+		http: newHTTPClient(), permitd: trimSlashes(permitd), token: c.Token, mock: mock,
+		provider: p.provider, costs: p.costs, patience: c.Patience, seed: c.Seed,
+		meter: m, tally: newTally(bar.step),
+	}
+	all.run(ctx, p.trace, c.Speed)
+	bar.finish()
+	all.http.CloseIdleConnections()
+	return &results{outcome: all.tally.read(), usage: m.read(), elapsed: clock(), interrupted: ctx.Err() != nil}, nil
+}
+
+// run starts each request at its time, and returns when all have come to their end.
+func (c *clients) run(ctx context.Context, t *trace, speed float64) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	began := time.Now()
+	for i := range t.rows {
+		start := began.Add(time.Duration(float64(t.rows[i].At) / speed))
+		if sleep(ctx, time.Until(start)) != nil {
+			return
+		}
+		c.tally.start()
+		running.Go(func() { c.serve(ctx, i, &t.rows[i], start) })
+	}
+}
+
+// serveMock listens for calls of the provider until stop is called.
+func serveMock(m *mockProvider) (url string, stop func(), err error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, fmt.Errorf("start the mock provider: %w", err)
+	}
+	server := &http.Server{Handler: m, ReadHeaderTimeout: callTimeout}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(listener) // ends when closed
+	}()
+	return "http://" + listener.Addr().String(), func() { server.Close(); <-done }, nil
+}

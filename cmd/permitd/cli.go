@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// Exit codes.
+const (
+	exitOK      = 0
+	exitFailure = 1 // the command could not do what it was asked for
+	exitUsage   = 2 // it was asked wrongly
+)
+
+// cli is the command line. Settings are text here and are checked in settings.go, so that whatever is wrong with one is
+// said in the same words wherever it was given.
+type cli struct {
+	Version kong.VersionFlag `help:"Print the version and exit."`
+
+	Serve  serveCommand  `cmd:"" default:"withargs" help:"Answer asks for permits over HTTP. This is what permitd does without a command."`
+	Check  checkCommand  `cmd:"" help:"Check a policy file: exit 0 when it is good, 1 with file:line: message for every fault."`
+	KeyID  keyIDCommand  `cmd:"" name:"key-id" help:"Read an API key on standard input and print its key id."`
+	Health healthCommand `cmd:"" help:"Ask a running permitd whether it is ready: exit 0 when it is, else 1."`
+}
+
+type serveCommand struct {
+	Addr       string `env:"PERMITD_ADDR" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where to listen, on loopback: 127.0.0.1, [::1] or localhost. Port 0 picks a free one; the bound address is printed when ready."`
+	TLSCert    string `name:"tls-cert" env:"PERMITD_TLS_CERT" placeholder:"FILE" help:"PEM file of the certificate and its chain; makes permitd speak HTTPS. Read again when it changes."`
+	TLSKey     string `name:"tls-key" env:"PERMITD_TLS_KEY" placeholder:"FILE" help:"PEM file of the certificate's private key. Read again when it changes."`
+	Policies   string `env:"PERMITD_POLICIES" placeholder:"FILE" help:"YAML file of policies. Without one, permitd starts with its built-in starter policies."`
+	DrainDelay string `env:"PERMITD_DRAIN_DELAY" default:"0s" placeholder:"DURATION" help:"How long to go on serving after SIGTERM, with /readyz at 503, before no more is accepted. What is in flight then has 10 s to finish."`
+	LogLevel   string `env:"PERMITD_LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"What is logged to standard error: debug (every request), info, warn or error."`
+	LogFormat  string `env:"PERMITD_LOG_FORMAT" default:"text" placeholder:"FORMAT" help:"How it is logged: text or json."`
+}
+
+type checkCommand struct {
+	File string `arg:"" help:"The policy file."`
+}
+
+type keyIDCommand struct{}
+
+type healthCommand struct {
+	Addr    string `env:"PERMITD_ADDR" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where permitd listens."`
+	URL     string `name:"url" placeholder:"URL" help:"The URL to ask instead, such as https://permitd.internal; /readyz is added when it has no path."`
+	TLSCert string `name:"tls-cert" env:"PERMITD_TLS_CERT" placeholder:"FILE" help:"The certificate that permitd was given; makes this ask by HTTPS, and trust it."`
+}
+
+// run is the whole program: it runs the command that args name and returns the exit code. It ends early, and in order,
+// when ctx does.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	var c cli
+	done := false // --help or --version have been answered
+	parser, err := kong.New(&c,
+		kong.Name("permitd"),
+		kong.Description("permitd hands out permits for calls to rate-limited APIs, so that many callers together stay within the limits."),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(int) { done = true }),
+		kong.Vars{"version": version()},
+		kong.Help(helpFor(args)),
+	)
+	if err != nil {
+		panic(err) // cli does not make sense, whatever the arguments are
+	}
+	parsed, err := parser.Parse(args)
+	if done {
+		return exitOK
+	}
+	if err != nil {
+		return complain(stderr, usageError(args, err))
+	}
+	given := settingsOf(parsed)
+	switch command, _, _ := strings.Cut(parsed.Command(), " "); command {
+	case "check":
+		return c.Check.run(stdout, stderr)
+	case "key-id":
+		return c.KeyID.run(stdin, stdout, stderr)
+	case "health":
+		return c.Health.run(ctx, given, stdout, stderr)
+	}
+	return c.Serve.run(ctx, given, stdout, stderr)
+}
+
+// usageError words what the command line parser found wrong.
+func usageError(args []string, err error) error {
+	text := strings.ReplaceAll(err.Error(), "\n", " ")
+	text = strings.ReplaceAll(text, `expected string value but got "EOL" (<EOL>)`, "needs a value")
+	if slices.Contains(args, "key-id") && strings.HasPrefix(text, "unexpected argument") {
+		text = "unexpected argument: key-id reads the key on standard input, where no process list shows it" // it may be the key
+	}
+	return fmt.Errorf("%s (permitd --help shows what there is)", text)
+}
+
+// complain says what is wrong with how permitd was called, in one line.
+func complain(stderr io.Writer, err error) int {
+	fmt.Fprintf(stderr, "permitd: %v\n", err)
+	return exitUsage
+}
+
+// failed says why a command could not be carried out, in one line.
+func failed(stderr io.Writer, err error) int {
+	fmt.Fprintf(stderr, "permitd: %v\n", err)
+	return exitFailure
+}
+
+// settings tell where the flags of the command that runs were given.
+type settings struct {
+	env map[string]string // flag → environment variable, of those that were given there
+}
+
+// settingsOf finds out where settings come from. An environment variable that is set to nothing counts as not set.
+func settingsOf(parsed *kong.Context) settings {
+	s := settings{env: map[string]string{}}
+	onLine := map[string]bool{}
+	for _, p := range parsed.Path {
+		if p.Flag != nil {
+			onLine[p.Flag.Name] = true
+		}
+	}
+	for _, f := range parsed.Flags() {
+		if onLine[f.Name] || len(f.Envs) == 0 {
+			continue
+		}
+		if value := os.Getenv(f.Envs[0]); value != "" {
+			s.env[f.Name] = f.Envs[0]
+		} else if f.HasDefault {
+			f.Target.SetString(f.Default)
+		}
+	}
+	return s
+}
+
+// name is a setting as its user knows it: the flag, or the variable and the flag.
+func (s settings) name(flag string) string {
+	if env := s.env[flag]; env != "" {
+		return env + " (--" + flag + ")"
+	}
+	return "--" + flag
+}
+
+// bad is what is said of a setting whose value can't be used.
+func (s settings) bad(flag, value, allowed string) error {
+	return fmt.Errorf("%s %q: %s", s.name(flag), value, allowed)
+}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/permitd/permitd/limiter"
+)
+
+// TestUsageErrors: whatever is wrong with how permitd is called, it exits 2 and says so in one line.
+func TestUsageErrors(t *testing.T) {
+	bad := file(t, "bad.yaml", "providers:\n  openrouter:\n    limits:\n      rpm: {scope: key, kind: rate, amount: 0, per: 1m}\n")
+	cert, _ := certificate(t, "a")
+	loopback := "this version has no tokens and so listens on loopback only: 127.0.0.1:PORT, [::1]:PORT or localhost:PORT"
+	hostPort := "must be HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:8080"
+	for _, tt := range []struct {
+		args string // separated by spaces
+		env  string // NAME=value
+		want string // what the line starts with
+	}{
+		{args: "--addr :8080", want: `--addr ":8080": ` + loopback},
+		{args: "--addr 0.0.0.0:8080", want: `--addr "0.0.0.0:8080": ` + loopback},
+		{args: "--addr [::]:8080", want: `--addr "[::]:8080": ` + loopback},
+		{args: "--addr 10.0.0.1:8080", want: `--addr "10.0.0.1:8080": ` + loopback},
+		{args: "--addr example.com:8080", want: `--addr "example.com:8080": ` + loopback},
+		{args: "serve --addr 127.0.0.1", want: `--addr "127.0.0.1": ` + hostPort},
+		{args: "--addr 127.0.0.1:http", want: `--addr "127.0.0.1:http": ` + hostPort},
+		{args: "--addr 127.0.0.1:65536", want: `--addr "127.0.0.1:65536": ` + hostPort},
+		{args: "--addr=", want: `--addr "": ` + hostPort},
+		{env: "PERMITD_ADDR=0.0.0.0:80", want: `PERMITD_ADDR (--addr) "0.0.0.0:80": ` + loopback},
+		{args: "--addr x", env: "PERMITD_ADDR=127.0.0.1:0", want: `--addr "x": ` + hostPort},
+		{args: "--log-level loud", want: `--log-level "loud": must be debug, info, warn or error`},
+		{env: "PERMITD_LOG_LEVEL=loud", want: `PERMITD_LOG_LEVEL (--log-level) "loud": must be debug, info, warn or error`},
+		{args: "--log-format xml", want: `--log-format "xml": must be text or json`},
+		{env: "PERMITD_LOG_FORMAT=xml", want: `PERMITD_LOG_FORMAT (--log-format) "xml": must be text or json`},
+		{args: "--drain-delay 5", want: `--drain-delay "5": must be a duration from 0s to 1h, such as 5s`},
+		{args: "--drain-delay=-5s", want: `--drain-delay "-5s": must be a duration from 0s to 1h, such as 5s`},
+		{args: "--drain-delay 2h", want: `--drain-delay "2h": must be a duration from 0s to 1h, such as 5s`},
+		{env: "PERMITD_DRAIN_DELAY=soon", want: `PERMITD_DRAIN_DELAY (--drain-delay) "soon": must be a duration`},
+		{args: "--tls-cert a.pem", want: `--tls-cert "a.pem": needs --tls-key (PERMITD_TLS_KEY) as well`},
+		{args: "--tls-key a.pem", want: `--tls-key "a.pem": needs --tls-cert (PERMITD_TLS_CERT) as well`},
+		{env: "PERMITD_TLS_CERT=a.pem", want: `PERMITD_TLS_CERT (--tls-cert) "a.pem": needs --tls-key`},
+		{args: "--tls-cert missing.pem --tls-key missing.pem", want: `--tls-cert "missing.pem", --tls-key "missing.pem": must be PEM files of a certificate and its private key: `},
+		{args: "--tls-cert " + cert + " --tls-key " + bad, want: `--tls-cert "` + cert + `", --tls-key "` + bad + `": must be PEM files`},
+		{args: "--policies missing.yaml", want: `--policies "missing.yaml": must be a YAML file that can be read: no such file or directory`},
+		{args: "--policies .", want: `--policies ".": must be a YAML file that can be read: is a directory`},
+		{args: "--policies " + bad, want: `--policies: ` + bad + `:4: `},
+		{env: "PERMITD_POLICIES=" + bad, want: `PERMITD_POLICIES (--policies): ` + bad + `:4: `},
+		{args: "--nonsense", want: "unknown flag --nonsense"},
+		{args: "--redis-url redis://x", want: "unknown flag --redis-url"},
+		{args: "nonsense", want: "unexpected argument nonsense"},
+		{args: "serve extra", want: "unexpected argument extra"},
+		{args: "--addr", want: "--addr: needs a value"},
+		{args: "check", want: `expected "<file>"`},
+		{args: "check a b", want: "unexpected argument b"},
+		{args: "health --addr 8080", want: `--addr "8080": ` + hostPort},
+		{args: "health --url localhost", want: `--url "localhost": must be a URL`},
+		{args: "health --url ftp://localhost", want: `--url "ftp://localhost": must be a URL`},
+	} {
+		t.Run(tt.args+tt.env, func(t *testing.T) {
+			if name, value, ok := strings.Cut(tt.env, "="); ok {
+				t.Setenv(name, value)
+			}
+			code, stdout, stderr := call(t, "", strings.Fields(tt.args)...)
+			if code != 2 || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "permitd: "+tt.want) {
+				t.Errorf("exit %d, stdout %q, stderr\n%swant\npermitd: %s", code, stdout, stderr, tt.want)
+			}
+		})
+	}
+}
+
+func TestEveryFaultOfPoliciesIsNamed(t *testing.T) {
+	bad := file(t, "bad.yaml", "providers:\n  a:\n    limits:\n      rpm: {scope: key, kind: rate, amount: 0, per: 1m}\n      rpd: {scope: nobody, kind: quota, amount: 1, per: day}\n")
+	code, _, stderr := call(t, "", "--policies", bad)
+	lines := strings.Split(strings.TrimSpace(stderr), "\n")
+	if code != 2 || len(lines) != 2 || !strings.Contains(lines[0], bad+":4: ") || !strings.Contains(lines[1], bad+":5: ") {
+		t.Errorf("exit %d\n%s", code, stderr)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	code, stdout, stderr := call(t, "", "--help")
+	if code != 0 || stderr != "" {
+		t.Errorf("exit %d, stderr %q", code, stderr)
+	}
+	for _, want := range []string{
+		"serve", "check FILE", "key-id", "health", "--version", "--url",
+		"--addr", "PERMITD_ADDR", "default: 127.0.0.1:8080", "--tls-cert", "PERMITD_TLS_CERT", "--tls-key", "PERMITD_TLS_KEY",
+		"--policies", "PERMITD_POLICIES", "--drain-delay", "PERMITD_DRAIN_DELAY", "default: 0s",
+		"--log-level", "PERMITD_LOG_LEVEL", "default: info", "--log-format", "PERMITD_LOG_FORMAT", "default: text",
+	} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("help lacks %q", want)
+		}
+	}
+	for _, line := range strings.Split(stdout, "\n") {
+		if len(line) > 110 {
+			t.Errorf("long line %q", line)
+		}
+	}
+	for _, args := range [][]string{{"check", "--help"}, {"health", "-h"}, {"serve", "--help"}, {"--addr", "nonsense", "--help"}} {
+		if code, stdout, stderr := call(t, "", args...); code != 0 || stdout == "" || stderr != "" {
+			t.Errorf("%q: exit %d, %q, %q", args, code, stdout, stderr)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	if code, stdout, _ := call(t, "", "--version"); code != 0 || !strings.HasPrefix(stdout, "permitd ") || strings.Count(stdout, "\n") != 1 {
+		t.Errorf("exit %d, %q", code, stdout)
+	}
+}
+
+func TestKeyID(t *testing.T) {
+	id := limiter.KeyID("sk-1") + "\n"
+	for stdin, want := range map[string]string{
+		"sk-1":                                 id,
+		"sk-1\n":                               id,
+		"sk-1\r\n":                             id,
+		strings.Repeat("k", limiter.MaxKeyLen): limiter.KeyID(strings.Repeat("k", limiter.MaxKeyLen)) + "\n",
+		strings.Repeat("é", limiter.MaxKeyLen): limiter.KeyID(strings.Repeat("é", limiter.MaxKeyLen)) + "\n",
+	} {
+		if code, stdout, stderr := call(t, stdin, "key-id"); code != 0 || stdout != want || stderr != "" {
+			t.Errorf("%q: exit %d, %q, %q", stdin, code, stdout, stderr)
+		}
+	}
+	for _, stdin := range []string{"", "\n", "sk-1\n\n", "sk\t1", "sk-\xff", strings.Repeat("k", limiter.MaxKeyLen+1), strings.Repeat("k", 1<<20)} {
+		code, stdout, stderr := call(t, stdin, "key-id")
+		if code != 2 || stdout != "" || stderr != "permitd: the key on standard input must be 1 to 512 printable characters\n" {
+			t.Errorf("%.20q: exit %d, %q, %q", stdin, code, stdout, stderr)
+		}
+	}
+	if code, stdout, stderr := call(t, "", "key-id", "sk-secret"); code != 2 || stdout != "" || strings.Contains(stderr, "secret") || !strings.Contains(stderr, "standard input") {
+		t.Errorf("key as an argument: exit %d, %q, %q", code, stdout, stderr)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	good := file(t, "good.yaml", goodPolicies)
+	code, stdout, stderr := call(t, "", "check", good)
+	if code != 0 || stdout != good+": ok, 2 providers, 2 limits\n" {
+		t.Errorf("exit %d, %q, %q", code, stdout, stderr)
+	}
+	if !strings.HasPrefix(stderr, good+":4: warning: ") { // key-rpm admits 61 in a minute
+		t.Errorf("warnings %q", stderr)
+	}
+	one := file(t, "one.yaml", "providers:\n  a:\n    limits:\n      rpd: {scope: key, kind: quota, amount: 1, per: day}\n")
+	if code, stdout, stderr := call(t, "", "check", one); code != 0 || stdout != one+": ok, 1 provider, 1 limit\n" || stderr != "" {
+		t.Errorf("exit %d, %q, %q", code, stdout, stderr)
+	}
+	bad := file(t, "bad.yaml", "providers:\n  a:\n    limits:\n      rpm: {scope: key, kind: rate, amount: 0, per: 1m}\n  b: 7\n")
+	code, stdout, stderr = call(t, "", "check", bad)
+	lines := strings.Split(strings.TrimSpace(stderr), "\n")
+	if code != 1 || stdout != "" || len(lines) != 2 || !strings.HasPrefix(lines[0], bad+":4: ") || !strings.HasPrefix(lines[1], bad+":5: ") {
+		t.Errorf("exit %d, %q, %q", code, stdout, stderr)
+	}
+	code, stdout, stderr = call(t, "", "check", "missing.yaml")
+	if code != 1 || stdout != "" || stderr != "permitd: missing.yaml: can't be read: no such file or directory\n" {
+		t.Errorf("exit %d, %q, %q", code, stdout, stderr)
+	}
+}
+
+// TestEmptyEnvironmentIsUnset: compose files set variables to nothing to leave them out.
+func TestEmptyEnvironmentIsUnset(t *testing.T) {
+	for _, name := range []string{"PERMITD_TLS_CERT", "PERMITD_POLICIES", "PERMITD_DRAIN_DELAY", "PERMITD_LOG_LEVEL", "PERMITD_LOG_FORMAT"} {
+		t.Setenv(name, "")
+	}
+	i := start(t)
+	if status, _, err := i.get("/readyz"); err != nil || status != 200 {
+		t.Errorf("%d %v", status, err)
+	}
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	for _, v := range os.Environ() { // of whoever runs the tests
+		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "PERMITD_") {
+			os.Unsetenv(name)
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
+
+const goodPolicies = `providers:
+  openrouter:
+    limits:
+      key-rpm: {scope: key, kind: rate, amount: 60, per: 1m, burst: 1}
+      rpd:     {scope: pool, kind: quota, amount: 1000, per: day}
+  other:
+    limits: {}
+`
+
+// file writes a file that lives as long as the test.
+func file(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// call runs a command to its end.
+func call(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(t.Context(), args, strings.NewReader(stdin), &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+// buffer is a bytes.Buffer for a writer and a reader at the same time.
+type buffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// instance is a permitd that serves.
+type instance struct {
+	t      *testing.T
+	url    string
+	signal context.CancelFunc
+	exit   chan int
+	log    *buffer
+	client *http.Client
+}
+
+// start runs serve on a free port and waits until it is ready. The test's end stops it, if it still runs.
+func start(t *testing.T, args ...string) *instance {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	stdout, w := io.Pipe()
+	i := &instance{t: t, signal: cancel, exit: make(chan int, 1), log: &buffer{}}
+	transport := &http.Transport{}
+	i.client = &http.Client{Transport: transport}
+	go func() {
+		i.exit <- run(ctx, append([]string{"--addr", "127.0.0.1:0"}, args...), strings.NewReader(""), w, i.log)
+		close(i.exit)
+		w.Close()
+	}()
+	line, _ := bufio.NewReader(stdout).ReadString('\n')
+	go io.Copy(io.Discard, stdout)
+	t.Cleanup(func() {
+		cancel()
+		transport.CloseIdleConnections()
+		for range i.exit { // until it has ended
+		}
+	})
+	var ok bool
+	if i.url, ok = strings.CutPrefix(strings.TrimSpace(line), "permitd listening on "); !ok {
+		t.Fatalf("printed %q, logged %s", line, i.log)
+	}
+	return i
+}
+
+func (i *instance) addr() string {
+	_, addr, _ := strings.Cut(i.url, "://")
+	return addr
+}
+
+func (i *instance) get(path string) (status int, text string, err error) {
+	resp, err := i.client.Get(i.url + path)
+	if err != nil {
+		return 0, "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(body), err
+}
+
+func (i *instance) permit(body string) (status int, text string) {
+	i.t.Helper()
+	resp, err := i.client.Post(i.url+"/v1/permits", "application/json", strings.NewReader(body))
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	return resp.StatusCode, string(answer)
+}
+
+// ended waits for the exit code.
+func (i *instance) ended() int {
+	i.t.Helper()
+	select {
+	case code := <-i.exit:
+		return code
+	case <-time.After(20 * time.Second):
+		i.t.Fatalf("did not end; logged %s", i.log)
+		return -1
+	}
+}
+
+// eventually polls until what is true.
+func eventually(t *testing.T, what func() bool) {
+	t.Helper()
+	deadline := time.After(10 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !what() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal("did not happen in time")
+		}
+	}
+}

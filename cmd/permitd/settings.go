@@ -1,0 +1,139 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/permitd/permitd/limiter/policyfile"
+)
+
+// config is what serve runs by, checked.
+type config struct {
+	addr         string
+	certificates *certificates // nil: plain HTTP
+	policies     *policyfile.File
+	drainDelay   time.Duration
+	log          *slog.Logger
+}
+
+// maxDrainDelay is longer than any load balancer takes to notice.
+const maxDrainDelay = time.Hour
+
+// config checks the settings of serve. The error has a line for every fault, nearly always one.
+func (c *serveCommand) config(given settings, stderr io.Writer) (*config, error) {
+	cfg := &config{addr: c.Addr}
+	if fault := loopbackAddr(c.Addr); fault != "" {
+		return nil, given.bad("addr", c.Addr, fault)
+	}
+	var err error
+	if cfg.log, err = c.logger(given, stderr); err != nil {
+		return nil, err
+	}
+	cfg.drainDelay, err = time.ParseDuration(c.DrainDelay)
+	if err != nil || cfg.drainDelay < 0 || cfg.drainDelay > maxDrainDelay {
+		return nil, given.bad("drain-delay", c.DrainDelay, "must be a duration from 0s to 1h, such as 5s")
+	}
+	if cfg.certificates, err = c.certificates(given, cfg.log); err != nil {
+		return nil, err
+	}
+	if cfg.policies, err = c.policies(given); err != nil {
+		return nil, err
+	}
+	return cfg, nil
+}
+
+// loopbackAddr says what is wrong with an address to listen on, or "".
+func loopbackAddr(addr string) string {
+	host, fault := splitAddr(addr)
+	if fault != "" {
+		return fault
+	}
+	ip, err := netip.ParseAddr(host)
+	if !strings.EqualFold(host, "localhost") && (err != nil || !ip.Unmap().IsLoopback()) {
+		return "this version has no tokens and so listens on loopback only: 127.0.0.1:PORT, [::1]:PORT or localhost:PORT"
+	}
+	return ""
+}
+
+// splitAddr is the host of HOST:PORT, or what is wrong with it.
+func splitAddr(addr string) (host, fault string) {
+	host, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return "", "must be HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:8080"
+	}
+	return host, ""
+}
+
+func (c *serveCommand) logger(given settings, w io.Writer) (*slog.Logger, error) {
+	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+	level, ok := levels[c.LogLevel]
+	if !ok {
+		return nil, given.bad("log-level", c.LogLevel, "must be debug, info, warn or error")
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	switch c.LogFormat {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, opts)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, opts)), nil
+	}
+	return nil, given.bad("log-format", c.LogFormat, "must be text or json")
+}
+
+func (c *serveCommand) certificates(given settings, log *slog.Logger) (*certificates, error) {
+	switch {
+	case c.TLSCert == "" && c.TLSKey == "":
+		return nil, nil
+	case c.TLSKey == "":
+		return nil, given.bad("tls-cert", c.TLSCert, "needs --tls-key (PERMITD_TLS_KEY) as well, the PEM file of its private key")
+	case c.TLSCert == "":
+		return nil, given.bad("tls-key", c.TLSKey, "needs --tls-cert (PERMITD_TLS_CERT) as well, the PEM file of its certificate")
+	}
+	certs, err := loadCertificates(c.TLSCert, c.TLSKey, log)
+	if err != nil {
+		return nil, fmt.Errorf("%s %q, %s %q: must be PEM files of a certificate and its private key: %w",
+			given.name("tls-cert"), c.TLSCert, given.name("tls-key"), c.TLSKey, err)
+	}
+	return certs, nil
+}
+
+func (c *serveCommand) policies(given settings) (*policyfile.File, error) {
+	if c.Policies == "" {
+		f := policyfile.Starter()
+		f.Warnings = nil // they are for whoever writes a file
+		return f, nil
+	}
+	f, err := policyfile.Load(c.Policies)
+	var faults *policyfile.Error
+	if errors.As(err, &faults) {
+		var lines []error
+		for _, p := range faults.Problems {
+			lines = append(lines, fmt.Errorf("%s: %s", given.name("policies"), p))
+		}
+		return nil, errors.Join(lines...)
+	}
+	if err != nil {
+		return nil, given.bad("policies", c.Policies, "must be a YAML file that can be read: "+reason(err).Error())
+	}
+	return f, nil
+}
+
+// reason is why a file can't be read, without its name.
+func reason(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}

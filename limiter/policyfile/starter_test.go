@@ -1,0 +1,65 @@
+package policyfile
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/permitd/permitd/limiter"
+)
+
+func TestStarterParses(t *testing.T) {
+	var names []string
+	for _, p := range Starter().Providers {
+		names = append(names, p.Provider)
+		for _, l := range p.Policy.Limits {
+			switch {
+			case l.Scope == limiter.ScopeProvider && l.Mode != limiter.Shadow:
+				t.Errorf("%s %s: a limit of scope provider must start in shadow", p.Provider, l.Name)
+			case l.Scope != limiter.ScopeProvider && l.Kind == limiter.KindRate && !l.Strict:
+				t.Errorf("%s %s: what a provider enforces must be a strict window", p.Provider, l.Name)
+			case l.Scope == limiter.ScopeKey:
+				t.Errorf("%s %s: no provider limits by key", p.Provider, l.Name)
+			}
+		}
+	}
+	if got := strings.Join(names, " "); got != "anthropic bedrock openai openrouter" {
+		t.Errorf("providers: %s", got)
+	}
+	for _, w := range Starter().Warnings {
+		if !strings.Contains(w.Message, "/limits/all-") {
+			t.Errorf("a warning about a limit that a provider enforces: %s", w)
+		}
+	}
+}
+
+func TestStarterFigures(t *testing.T) {
+	policies := map[string]limiter.ProviderDocs{}
+	for _, p := range Starter().Providers {
+		policies[p.Provider] = p
+	}
+	limit := func(provider, name string) *limiter.Limit {
+		l := policies[provider].Policy.Limit(name)
+		if l == nil {
+			t.Fatalf("%s has no limit %s", provider, name)
+		}
+		return l
+	}
+	if l := limit("openrouter", "free-rpm"); l.Amount != 20 || !l.Models.Match("deepseek/deepseek-r1:free") || l.Models.Match("openai/gpt-4o") {
+		t.Errorf("free-rpm: %+v", l)
+	}
+	pool := policies["openrouter"].Entries[0]
+	if o := pool.Entry.Overrides[0]; pool.Name != "no-credits" || o.Limit != "free-rpd" || o.Amount != 50 {
+		t.Errorf("the pool without credits: %s %+v", pool.Name, o)
+	}
+	if l := limit("anthropic", "opus-4-input-tpm"); l.Counts.String() != "cache_creation_input_tokens=1,input_tokens=1" {
+		t.Errorf("anthropic's input: %s", l.Counts)
+	}
+	if l := limit("anthropic", "opus-4-output-tpm"); l.Counts.String() != "output_tokens=1" || l.ReserveCounts.String() != "output_tokens=0" {
+		t.Errorf("anthropic's output: %s, reserved %s", l.Counts, l.ReserveCounts)
+	}
+	l := limit("bedrock", "tpm")
+	if l.Counts.String() != "cache_read_tokens=0,cache_write_tokens=1,input_tokens=1,output_tokens=5" ||
+		l.ReserveCounts.String() != "cache_read_tokens=1,cache_write_tokens=1,input_tokens=1,output_tokens=1" {
+		t.Errorf("bedrock: %s, reserved %s", l.Counts, l.ReserveCounts)
+	}
+}

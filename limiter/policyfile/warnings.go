@@ -1,0 +1,28 @@
+package policyfile
+
+import (
+	"fmt"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/permitd/permitd/limiter"
+)
+
+// warnAbout warns of each rate that admits more in one per than its amount: all that have no strict_window. That is what
+// a token bucket does and often what is meant, but a provider that counts in windows answers the excess with 429.
+func (p *parser) warnAbout(provider string, policy *limiter.Policy, doc *yaml.Node, line int) {
+	for _, l := range policy.Limits {
+		if l.Kind != limiter.KindRate || l.Strict {
+			continue
+		}
+		at := pointer("/limits", l.Name)
+		per := limiter.FormatDuration(l.Per)
+		p.warn(locate(doc, line, at), place{provider, at}, "up to %d %s may be admitted within one %s (amount %d + burst %d); "+
+			"if no %s may see more than %d, add strict_window: true",
+			l.Amount+l.Burst, l.Unit, per, l.Amount, l.Burst, per, l.Amount)
+	}
+}
+
+func (p *parser) warn(line int, at place, format string, args ...any) {
+	p.warnings = append(p.warnings, Problem{p.file, line, at.String() + fmt.Sprintf(format, args...)})
+}
