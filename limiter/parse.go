@@ -3,6 +3,7 @@ package limiter
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -115,8 +116,11 @@ func parseLimit(name string, n *node) *Limit {
 		n.fail("kind is missing: rate, quota or concurrency")
 	} else if oneOf(kind, &l.Kind, KindRate, KindQuota, KindConcurrency) {
 		l.readKind(n, kind)
-		n.rest(limitMembers)
 	}
+	for name := range strings.SplitSeq(limitMembers, ", ") { // known, even where an unknown kind left them unread
+		n.take(name)
+	}
+	n.rest(limitMembers)
 	return l
 }
 
@@ -282,7 +286,7 @@ func ParseDuration(s string) (time.Duration, error) {
 		return d, nil
 	}
 	more, err := time.ParseDuration(rest)
-	if err != nil || more < 0 || rest[0] == '+' {
+	if err != nil || more < 0 || rest[0] == '+' || more > math.MaxInt64-d {
 		return 0, bad
 	}
 	return d + more, nil

@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"cmp"
 	"crypto/rand"
 	"maps"
 	"slices"
@@ -30,9 +31,9 @@ type Record struct {
 // revisions of a document, so that counters survive edits: since when its counters count what they do, and at which
 // speed they drained when.
 type Track struct {
-	Born     int64    `json:"born"`     // revision at which the counters began
-	Identity string   `json:"identity"` // what the counters mean
-	Absent   bool     `json:"absent,omitempty"`
+	Born     int64    `json:"born"`              // revision at which the counters began
+	Identity string   `json:"identity"`          // what the counters mean
+	Gone     int64    `json:"gone,omitzero"`     // first revision without the limit; 0 while the document has it
 	Changes  []Change `json:"changes,omitempty"` // oldest first, at most maxChanges
 	Cut      bool     `json:"cut,omitempty"`     // older changes were dropped;
 	Slowest  Rate     `json:"slowest,omitzero"`  // this is the slowest of their rates, zero where that is not known
@@ -46,7 +47,7 @@ type Change struct {
 
 const (
 	maxChanges = 16
-	maxTracks  = 2 * MaxLimits // of limits past and present
+	maxGone    = MaxLimits // tracks kept of limits that the document no longer has
 )
 
 // newTag is a tag or generation: 130 random bits.
@@ -66,26 +67,25 @@ func (r Record) nextPolicy(p *Policy) (next Record, restarted []string) {
 	next.Body = p.Body()
 	if r.deleted() {
 		next.Generation = newTag()
-	} else {
-		next.Tracks = r.absentTracks()
-	}
-	if next.Tracks == nil {
 		next.Tracks = map[string]Track{}
+	} else {
+		next.Tracks = r.goneTracks()
 	}
 	for _, l := range p.Limits {
 		t, had := next.Tracks[l.Name]
 		if !had || t.Identity != l.identity() {
-			if had && !r.Tracks[l.Name].Absent {
+			if had && r.Tracks[l.Name].Gone == 0 {
 				restarted = append(restarted, l.Name)
 			}
 			t = Track{Born: next.Revision, Identity: l.identity()}
 		}
-		t.Absent = false
+		t.Gone = 0
 		if l.Kind == KindRate {
 			t = t.with(l.spec(), spec.rate)
 		}
 		next.Tracks[l.Name] = t
 	}
+	forgetGone(next.Tracks)
 	return next, restarted
 }
 
@@ -93,7 +93,7 @@ func (r Record) nextPolicy(p *Policy) (next Record, restarted []string) {
 func (r Record) nextEntry(e *Entry) Record {
 	next := r.successor()
 	next.Body = e.Body()
-	next.Tracks = r.absentTracks()
+	next.Tracks = r.goneTracks()
 	for name, t := range next.Tracks {
 		if e.override(name) == nil { // back to what the policy says, from now on
 			next.Tracks[name] = t.with(spec{}, unknownRate)
@@ -105,31 +105,35 @@ func (r Record) nextEntry(e *Entry) Record {
 		if identity := string(o.Period); !had || t.Identity != identity {
 			t.Born, t.Identity = next.Revision, identity
 		}
-		if t.Absent = false; next.Tracks == nil {
-			next.Tracks = map[string]Track{}
-		}
+		t.Gone = 0
 		next.Tracks[o.Limit] = t.with(o.spec(), unknownRate)
 	}
+	forgetGone(next.Tracks)
 	return next
 }
 
 // unknownRate: what an override alone makes of a rate can't be told.
 func unknownRate(spec) Rate { return Rate{} }
 
-// absentTracks are the tracks of r, of the limits that are gone longest only as many as may be kept, all marked as
-// absent until the next document is seen to have them.
-func (r Record) absentTracks() map[string]Track {
-	tracks := maps.Clone(r.Tracks)
-	gone := slices.DeleteFunc(slices.Sorted(maps.Keys(tracks)), func(name string) bool { return !tracks[name].Absent })
-	slices.SortStableFunc(gone, func(a, b string) int { return int(tracks[a].Born - tracks[b].Born) })
-	for _, name := range gone[:max(0, min(len(gone), len(tracks)-maxTracks+MaxLimits))] {
-		delete(tracks, name)
-	}
-	for name, t := range tracks {
-		t.Absent = true
+// goneTracks are the tracks of r, all marked as gone until the next document is seen to have them.
+func (r Record) goneTracks() map[string]Track {
+	tracks := make(map[string]Track, len(r.Tracks))
+	for name, t := range r.Tracks {
+		if t.Gone == 0 {
+			t.Gone = r.Revision + 1
+		}
 		tracks[name] = t
 	}
 	return tracks
+}
+
+// forgetGone drops the tracks of limits that are gone longest, if there are more than may be kept.
+func forgetGone(tracks map[string]Track) {
+	gone := slices.DeleteFunc(slices.Sorted(maps.Keys(tracks)), func(name string) bool { return tracks[name].Gone == 0 })
+	slices.SortStableFunc(gone, func(a, b string) int { return cmp.Compare(tracks[b].Gone, tracks[a].Gone) })
+	for _, name := range gone[min(len(gone), maxGone):] {
+		delete(tracks, name)
+	}
 }
 
 // with is the track after an edit to s, unless that changes nothing.
@@ -147,13 +151,17 @@ func (t Track) with(s spec, rate func(spec) Rate) Track {
 	return t
 }
 
-// Stamped is the record as a store returns it: changes that were made by the write itself carry its time.
+// Stamped is the record as a store returns it: changes that were made by the write itself carry its time. Where the clock
+// stepped back before the write, earlier changes are dated back to it, so that they stay in order.
 func (r Record) Stamped() Record {
 	tracks := maps.Clone(r.Tracks)
 	for name, t := range tracks {
 		if n := len(t.Changes); n > 0 && t.Changes[n-1].At == 0 {
 			t.Changes = slices.Clone(t.Changes)
 			t.Changes[n-1].At = r.At
+			for i := range t.Changes {
+				t.Changes[i].At = min(t.Changes[i].At, r.At)
+			}
 			tracks[name] = t
 		}
 	}

@@ -39,7 +39,8 @@ func (v *policyView) newTerms(l *Limit, suffix string, override *Track) *Terms {
 	return t
 }
 
-// newSchedule lays the changes of an override over those of the limit.
+// newSchedule lays the changes of an override over those of the limit. While an override does not fit the policy, the
+// policy's own rate holds.
 func newSchedule(base Track, override *Track) Schedule {
 	s := Schedule{Cut: base.Cut, Slowest: base.Slowest}
 	if override == nil {
@@ -48,32 +49,36 @@ func newSchedule(base Track, override *Track) Schedule {
 		}
 		return s
 	}
-	if override.Cut { // which policy the dropped overrides were laid over is not known: nothing drains
-		s.Cut, s.Slowest = true, Rate{}
+	from := base.Changes[0].At
+	switch first := override.Changes[0].At; {
+	case override.Cut: // what the dropped overrides were laid over is not known: nothing drains
+		from, s.Cut, s.Slowest = max(from, first), true, Rate{}
+	case base.Cut && first < from:
+		s.Slowest = Rate{}
 	}
-	var times []Instant
+	times := []Instant{from}
 	for _, c := range slices.Concat(base.Changes, override.Changes) {
-		times = append(times, c.At)
+		times = append(times, max(from, c.At))
 	}
 	slices.Sort(times)
 	for _, at := range slices.Compact(times) {
-		under, known := specAt(base.Changes, at)
-		over, _ := specAt(override.Changes, at)
-		if effective := under.with(over); known && effective.fault() == "" {
-			s.Changes = append(s.Changes, RateChange{at, effective.rate()})
+		effective := specAt(base.Changes, at)
+		if over := effective.with(specAt(override.Changes, at)); over.fault() == "" {
+			effective = over
 		}
+		s.Changes = append(s.Changes, RateChange{at, effective.rate()})
 	}
 	return s
 }
 
-// specAt is the spec in force at a moment; zero and false before the first change.
-func specAt(changes []Change, at Instant) (s spec, known bool) {
+// specAt is the spec in force at a moment; zero before the first change.
+func specAt(changes []Change, at Instant) (s spec) {
 	for _, c := range changes {
 		if c.At <= at {
-			s, known = c.Spec, true
+			s = c.Spec
 		}
 	}
-	return s, known
+	return s
 }
 
 // entryView is an entry's record made ready for deciding.
@@ -128,18 +133,12 @@ func (v *entryView) layOver(p *policyView, l *Limit) *Terms {
 	}
 	suffix := ""
 	if o := v.entry.override(l.Name); o != nil {
-		overridden, fault := o.apply(l)
-		if fault != "" {
-			return nil
+		if overridden, fault := o.apply(l); fault == "" {
+			if overridden.Calendar.Period != l.Calendar.Period {
+				suffix = "." + strconv.FormatInt(track.Born, 10)
+			}
+			l = overridden
 		}
-		if overridden.Calendar.Period != l.Calendar.Period {
-			suffix = "." + strconv.FormatInt(track.Born, 10)
-		}
-		l = overridden
 	}
-	t := p.newTerms(l, suffix, &track)
-	if n := len(t.Schedule.Changes); l.Kind == KindRate && (n == 0 || t.Schedule.current() != l.spec().rate()) {
-		return nil // written for a policy that has changed since
-	}
-	return t
+	return p.newTerms(l, suffix, &track)
 }
