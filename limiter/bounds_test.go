@@ -156,7 +156,7 @@ func TestStrictWindowIsFilledByTheWorstCaller(t *testing.T) {
 				st = terms.Charge(st, n)
 				arrivals = append(arrivals, grant{max(now, noon+slack), n})
 			}
-			now += Instant(terms.wait(st, 1, now).Microseconds())
+			now += max(1, Instant(terms.wait(st, 1, now).Microseconds()))
 		}
 		if most := arrivalsIn(f.per, arrivals); most != f.amount {
 			t.Errorf("%+v: at most %d arrive within per, want %d", f, most, f.amount)

@@ -42,6 +42,7 @@ func TestWindowsOfDaysThatPeopleWonderAbout(t *testing.T) {
 		"an offset of 45 minutes":        {"Asia/Kathmandu", Hour, "2025-03-09T01:59:59+05:45", "2025-03-09T01:00:00+05:45", "2025-03-09T02:00:00+05:45", h},
 		"Ramadan starts in Casablanca":   {"Africa/Casablanca", Hour, "2025-02-23T02:30:00+00:00", "2025-02-23T02:00:00+01:00", "2025-02-23T03:00:00+00:00", 2 * h},
 		"a day within it":                {"Africa/Casablanca", Day, "2025-03-10T12:00:00+00:00", "2025-03-10T00:00:00Z", "2025-03-11T00:00:00Z", 24 * h},
+		"two hours lived twice":          {"Antarctica/Troll", Hour, "2025-10-26T01:30:00+00:00", "2025-10-26T02:00:00+02:00", "2025-10-26T03:00:00+00:00", 3 * h},
 		"a week begins on Monday":        {"Europe/Berlin", Week, "2026-03-29T23:59:59+02:00", "2026-03-23T00:00:00+01:00", "2026-03-30T00:00:00+02:00", 7*24*h - h},
 		"a month":                        {"Europe/Berlin", Month, "2026-03-31T23:59:59+02:00", "2026-03-01T00:00:00+01:00", "2026-04-01T00:00:00+02:00", 31*24*h - h},
 		"February of a leap year":        {"Asia/Tokyo", Month, "2028-02-29T12:00:00+09:00", "2028-02-01T00:00:00+09:00", "2028-03-01T00:00:00+09:00", 29 * 24 * h},

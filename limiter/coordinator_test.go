@@ -196,8 +196,8 @@ func TestDocumentThatCanNotBeReadIsTheStoresFault(t *testing.T) {
 
 func TestDenialTellsWhoRefusedAndTheLongestWait(t *testing.T) {
 	s := newShelf(t, `{"limits":{
-		"a":{"scope":"key","kind":"rate","amount":10,"per":"10s"},
-		"b":{"scope":"key","kind":"rate","amount":10,"per":"100s"},
+		"a":{"scope":"key","kind":"rate","amount":10,"per":"100s"},
+		"b":{"scope":"key","kind":"rate","amount":10,"per":"10s"},
 		"c":{"scope":"key","kind":"rate","amount":10,"per":"10s"},
 		"d":{"scope":"key","kind":"rate","amount":1,"per":"1h","mode":"shadow"}}}`)
 	s.decide = func(c *Charge) {
@@ -208,7 +208,7 @@ func TestDenialTellsWhoRefusedAndTheLongestWait(t *testing.T) {
 		for i := range c.Lines {
 			l := &c.Lines[i]
 			if used := []int64{10, 10, 3, 1}[i]; true {
-				l.State = State{Used: used, Mark: s.now, Rate: l.Terms.Schedule.current()}
+				l.State = State{Used: used, Mark: s.now, Rate: l.Terms.Schedule.current().Rate}
 			}
 			l.Fits = l.Terms.Fits(l.State, l.Cost)
 		}

@@ -43,12 +43,13 @@ func (r Rate) slower(o Rate) bool {
 //
 // For a rate it is the level of a leaky bucket, the continuous-state form of GCRA that ITU-T I.371 (annex A) gives as the twin
 // of virtual scheduling: the debt at Mark was Used + Part/Rate.Per units, with 0 <= Part < Rate.Per, and it drains at
-// Rate. For a quota, Used units were charged in the window that ends at Mark. The zero State is an untouched counter.
+// Rate, in force by the change of Since (which is later than Mark where the clock stepped back). For a quota, Used units were charged in the window that ends at Mark. The zero State is an untouched counter.
 type State struct {
-	Used int64
-	Part int64
-	Mark Instant
-	Rate Rate
+	Used  int64
+	Part  int64
+	Mark  Instant
+	Rate  Rate
+	Since Instant
 }
 
 // whole is the debt in units, rounded up: what the next cost is added to.

@@ -73,13 +73,13 @@ func TestDroppedChangesDrainAtTheSlowestOfThem(t *testing.T) {
 		t.Errorf("%d units of debt, want %d: 3 a second until the oldest change that is known", got, want)
 	}
 	d = &tuned{tb: t}
-	d.setPolicy(noon, perSecond(10).policy())
+	d.setPolicy(noon, perSecond(1).policy())
 	st = d.full(noon + second)
 	for i := range Instant(100) {
 		d.setPolicy(noon+(2+i)*second, perSecond(20+int64(i+1)%2).policy())
 	}
-	if got, want := d.debt(st, noon+101*second), int64(1000-85*10)-15*20-7; got != max(0, want) {
-		t.Errorf("%d units of debt, want %d", got, max(0, want))
+	if got, want := d.debt(st, noon+101*second), int64(1000-85*1-8*21-7*20); got != want {
+		t.Errorf("%d units of debt, want %d: 1 a second for 85, then 15 that are known", got, want)
 	}
 }
 
@@ -151,6 +151,21 @@ func TestEditAfterTheClockSteppedBackIsInForceFromThenOn(t *testing.T) {
 	d.setPolicy(noon+50*second, perSecond(1).policy())
 	if got := d.debt(st, noon+70*second); got < 1000-10*50-20 {
 		t.Errorf("%d units of debt, want at least 480: 50 a second before the last edit and 1 since", got)
+	}
+}
+
+func TestCounterWrittenAfterTheClockSteppedBackDrainsAtTheRateItWasWrittenUnder(t *testing.T) {
+	d := &tuned{tb: t}
+	d.setPolicy(noon, perSecond(100).policy())
+	d.setPolicy(noon+10*second, perSecond(50).policy())
+	d.setPolicy(noon+15*second, perSecond(1).policy())
+	st := d.full(noon + 5*second) // the clock stepped back behind both edits
+	if got := d.debt(st, noon+20*second); got != 985 {
+		t.Errorf("%d units of debt, want 985: 1 a second for 15 seconds", got)
+	}
+	d.setPolicy(noon+7*second, perSecond(40).policy()) // and is still behind them
+	if got, want := d.debt(st, noon+9*second), int64(1000-2-80); got != want {
+		t.Errorf("%d units of debt, want %d: 1 a second for 2 seconds, then 40", got, want)
 	}
 }
 

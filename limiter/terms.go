@@ -19,36 +19,55 @@ type Schedule struct {
 	Slowest Rate         // before Changes[0] a counter drains no faster than this
 }
 
-// current is the rate in force.
-func (s *Schedule) current() Rate { return s.Changes[len(s.Changes)-1].Rate }
+// current is the change in force.
+func (s *Schedule) current() RateChange { return s.Changes[len(s.Changes)-1] }
 
-// drain lets time pass until now, and leaves the state at the rate in force. Where the schedule and the rate that a
-// counter was written under disagree (clocks that stepped back, histories that were cut) the slower holds.
+// drain lets time pass until now, and leaves the state under the change in force. Where the schedule and what a counter
+// says it was written under disagree (histories that were cut or redated) the slower holds.
 func (s *Schedule) drain(st State, now Instant) State {
+	current := s.current()
 	if st.Used == 0 && st.Part == 0 {
-		return State{Mark: now, Rate: s.current()}
+		return State{Mark: now, Rate: current.Rate, Since: current.At}
 	}
-	next := 0
-	for next < len(s.Changes) && s.Changes[next].At < st.Mark {
-		next++
-	}
-	if next == len(s.Changes) && st.Rate == s.current() { // the usual case: no edit since
+	if st.Since == current.At && st.Rate == current.Rate { // the usual case: no edit since
 		return st.drainTo(now)
 	}
-	rate := st.Rate
-	switch {
-	case next > 0 && s.Changes[next-1].Rate.slower(rate):
-		rate = s.Changes[next-1].Rate
-	case next == 0 && s.Cut && s.Slowest.slower(rate):
-		rate = s.Slowest
-	}
+	rate, next := s.rateAfter(st)
 	for _, c := range s.Changes[next:] {
 		if until := min(c.At, now); until > st.Mark {
 			st = st.drainAt(rate, until)
 		}
 		rate = c.Rate
 	}
-	return st.drainAt(rate, now).under(s.current())
+	st = st.drainAt(rate, now).under(current.Rate)
+	st.Since = current.At
+	return st
+}
+
+// rateAfter is the speed at which a state drains first, and which of the changes is the next that it meets.
+func (s *Schedule) rateAfter(st State) (rate Rate, next int) {
+	for next < len(s.Changes) && s.Changes[next].At <= st.Since {
+		next++
+	}
+	rate = st.Rate
+	switch {
+	case next == 0:
+		if s.Cut && s.Slowest.slower(rate) {
+			rate = s.Slowest
+		}
+	case s.Changes[next-1].At == st.Since:
+		if s.Changes[next-1].Rate != rate { // made in the same microsecond, but later
+			next--
+		}
+	default: // redated by an edit after the clock stepped back: until the last one, any of them may have held
+		next = len(s.Changes) - 1
+		for _, c := range s.Changes[:next] {
+			if c.Rate.slower(rate) {
+				rate = c.Rate
+			}
+		}
+	}
+	return rate, next
 }
 
 // drainAt lets time pass until now at a given rate.
@@ -61,9 +80,9 @@ func (s State) drainAt(r Rate, now Instant) State {
 }
 
 // Moved reports whether a state has to be written although nothing was charged: because it was taken over to another
-// rate (the record of past rates is finite), or the clock stepped back behind it.
+// change of rate (the record of past ones is finite), or the clock stepped back behind it.
 func (s State) Moved(advanced State) bool {
-	return s.Rate != advanced.Rate || advanced.Mark < s.Mark
+	return s.Rate != advanced.Rate || s.Since != advanced.Since || advanced.Mark < s.Mark
 }
 
 // Terms are a limit as it stands for one subject: overrides applied, with all that a store has to know. Immutable, and
