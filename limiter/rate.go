@@ -132,21 +132,24 @@ func (s State) waitFor(level int64) time.Duration {
 // foreseen.
 const retention = 24 * time.Hour
 
-// Spent is the moment from which the state, if nobody touches it and no edit slows the limit down, is as good as the
+// Drained reports whether by now the state, if nobody touched it and no edit slowed the limit down, is as good as the
 // zero State.
-func (s State) Spent() Instant {
+func (s State) Drained(now Instant) bool { return s.drained() <= now }
+
+func (s State) drained() Instant {
 	if s.Rate.Units == 0 { // a quota's
 		return s.Mark
 	}
 	return s.Mark.later(s.waitFor(0))
 }
 
-// Expires is the moment from which a store may forget the state.
-func (s State) Expires() Instant {
+// Expired reports whether a store may forget the state.
+func (s State) Expired(now Instant) bool {
 	if s.Rate.Units == 0 {
-		return s.Mark
+		return s.Mark <= now
 	}
-	return s.Spent().later(retention)
+	kept := s.Mark.later(retention)
+	return kept <= now && s.drained().later(retention) <= now
 }
 
 // micro turns microseconds into a duration that ends at [Forever].

@@ -10,7 +10,8 @@ package memstore
 import (
 	"context"
 	"hash/maphash"
-	"slices"
+	"iter"
+	"math/bits"
 	"sync/atomic"
 	"time"
 
@@ -27,7 +28,7 @@ type Options struct {
 }
 
 const (
-	shardCount         = 256 // a power of two
+	shardCount         = 256 // what a byte counts
 	defaultMaxCounters = 4 << 20
 	sweepStep          = 2  // counters looked at after each charge, and for each counter that it made
 	sweepHard          = 64 // counters looked at in a shard when there is no room for another,
@@ -78,9 +79,14 @@ func (s *Store) Decide(ctx context.Context, charges []*limiter.Charge) {
 
 func (s *Store) decide(c *limiter.Charge) {
 	p := s.documents.provider(c.Provider)
-	var held shardSet
-	s.lock(c, &held)
-	defer s.unlock(&held)
+	var few [limiter.MaxLimitsPerAsk]place
+	places := few[:]
+	if len(c.Lines) > len(few) { // a look at every limit of a provider
+		places = make([]place, len(c.Lines))
+	}
+	held := s.shardsOf(c, places)
+	s.lock(held)
+	defer s.unlock(held)
 
 	c.Outcome = limiter.Outcome{Now: s.clock()}
 	switch now := c.Outcome.Now; {
@@ -91,7 +97,7 @@ func (s *Store) decide(c *limiter.Charge) {
 	case !s.windowsHold(c, now):
 		c.Outcome.Verdict = limiter.Late
 	default:
-		s.admit(c, &held)
+		s.admit(c, places, held)
 	}
 }
 
@@ -106,15 +112,20 @@ func (s *Store) windowsHold(c *limiter.Charge, now limiter.Instant) bool {
 	return true
 }
 
+// place is where the counter of a line is, or would be.
+type place struct {
+	counter *counter
+	shard   uint8
+}
+
 // admit grants or denies, and writes what that changes.
-func (s *Store) admit(c *limiter.Charge, held *shardSet) {
-	var found [limiter.MaxLimits]*counter
-	missing, granted := int64(0), true
+func (s *Store) admit(c *limiter.Charge, places []place, held shardSet) {
+	missing, granted := 0, true
 	for i := range c.Lines {
-		l := &c.Lines[i]
+		l, at := &c.Lines[i], &places[i]
 		var state limiter.State
-		if k := s.shards[held.of[i]].counters[keyOf(l)]; k != nil {
-			found[i], state = k, k.state
+		if at.counter = s.shards[at.shard].counters[keyOf(l)]; at.counter != nil {
+			state = at.counter.state
 		} else if l.Cost > 0 {
 			missing++
 		}
@@ -125,41 +136,40 @@ func (s *Store) admit(c *limiter.Charge, held *shardSet) {
 	switch {
 	case !granted:
 		c.Outcome.Verdict = limiter.Denied
-		restamp(c, &found)
+		restamp(c, places)
 	case c.DryRun:
 		c.Outcome.Verdict = limiter.Granted
-	case missing > 0 && !s.room(missing, held, c.Outcome.Now):
+	case missing > 0 && !s.room(int64(missing), held, c.Outcome.Now):
 		c.Outcome.Err = limiter.ErrOverloaded
 	default:
 		c.Outcome.Verdict = limiter.Granted
-		s.charge(c, missing, &found, held)
+		s.charge(c, places)
+		for i := range held.all() {
+			s.count.Add(-s.shards[i].sweep(sweepStep*(1+missing), c.Outcome.Now, limiter.State.Expired))
+		}
 	}
 }
 
-// charge writes the cost of every line, of which so many have no counter yet.
-func (s *Store) charge(c *limiter.Charge, missing int64, found *[limiter.MaxLimits]*counter, held *shardSet) {
+// charge writes the cost of every line.
+func (s *Store) charge(c *limiter.Charge, places []place) {
 	for i := range c.Lines {
-		l := &c.Lines[i]
+		l, at := &c.Lines[i], &places[i]
 		if l.Cost == 0 {
 			continue
 		}
 		l.State = l.Terms.Charge(l.State, l.Cost)
-		if found[i] == nil {
-			s.shards[held.of[i]].add(&counter{key: keyOf(l)})
+		if at.counter == nil {
+			at.counter = s.shards[at.shard].add(keyOf(l))
 			s.count.Add(1)
-			found[i] = s.shards[held.of[i]].counters[keyOf(l)]
 		}
-		found[i].state = l.State
-	}
-	for _, i := range held.order[:held.n] {
-		s.count.Add(-s.shards[i].sweep(sweepStep*(1+int(missing)), c.Outcome.Now, limiter.State.Expires))
+		at.counter.state = l.State
 	}
 }
 
 // restamp writes the states of a denied charge that moved.
-func restamp(c *limiter.Charge, found *[limiter.MaxLimits]*counter) {
+func restamp(c *limiter.Charge, places []place) {
 	for i := range c.Lines {
-		if k := found[i]; k != nil && k.state.Moved(c.Lines[i].State) {
+		if k := places[i].counter; k != nil && k.state.Moved(c.Lines[i].State) {
 			k.state = c.Lines[i].State
 		}
 	}
@@ -167,12 +177,12 @@ func restamp(c *limiter.Charge, found *[limiter.MaxLimits]*counter) {
 
 // room reports whether so many more counters may be made. When memory is short, counters that are spent go at once
 // rather than after their time of grace.
-func (s *Store) room(more int64, held *shardSet, now limiter.Instant) bool {
-	for _, i := range held.order[:held.n] {
+func (s *Store) room(more int64, held shardSet, now limiter.Instant) bool {
+	for i := range held.all() {
 		if s.count.Load()+more <= s.max {
 			return true
 		}
-		s.count.Add(-s.shards[i].sweep(sweepHard, now, limiter.State.Spent))
+		s.count.Add(-s.shards[i].sweep(sweepHard, now, limiter.State.Drained))
 	}
 	for range sweepShards {
 		if s.count.Load()+more <= s.max {
@@ -180,45 +190,55 @@ func (s *Store) room(more int64, held *shardSet, now limiter.Instant) bool {
 		}
 		// Locks are held, so waiting for another out of order could deadlock: a shard that is busy is passed over.
 		if other := &s.shards[s.hand.Add(1)%shardCount]; other.TryLock() {
-			s.count.Add(-other.sweep(sweepHard, now, limiter.State.Spent))
+			s.count.Add(-other.sweep(sweepHard, now, limiter.State.Drained))
 			other.Unlock()
 		}
 	}
 	return s.count.Load()+more <= s.max
 }
 
-// shardSet are the shards of a charge: of each line, and once each in the order in which they are locked.
-type shardSet struct {
-	of    [limiter.MaxLimits]uint16
-	order [limiter.MaxLimits]uint16
-	n     int
+// shardSet are the shards of a charge, a bit for each, so that they can be locked in order.
+type shardSet [shardCount / 64]uint64
+
+// all are the shards in the set, in order.
+func (h shardSet) all() iter.Seq[uint8] {
+	return func(yield func(uint8) bool) {
+		for i, word := range h {
+			for ; word != 0; word &= word - 1 {
+				if !yield(uint8(64*i + bits.TrailingZeros64(word))) {
+					return
+				}
+			}
+		}
+	}
 }
 
-func (s *Store) lock(c *limiter.Charge, held *shardSet) {
+// shardsOf notes the shard of every line.
+func (s *Store) shardsOf(c *limiter.Charge, places []place) (held shardSet) {
 	for i := range c.Lines {
 		subject := c.Lines[i].Subject
 		switch {
 		case i > 0 && subject == c.Lines[i-1].Subject:
-			held.of[i] = held.of[i-1]
+			places[i].shard = places[i-1].shard
 			continue
 		case subject == "":
 			subject = c.Provider
 		}
-		at := uint16(maphash.String(s.seed, subject) % shardCount)
-		held.of[i] = at
-		if where, has := slices.BinarySearch(held.order[:held.n], at); !has {
-			copy(held.order[where+1:held.n+1], held.order[where:held.n])
-			held.order[where] = at
-			held.n++
-		}
+		at := uint8(maphash.String(s.seed, subject) % shardCount)
+		places[i].shard = at
+		held[at/64] |= 1 << (at % 64)
 	}
-	for _, i := range held.order[:held.n] {
+	return held
+}
+
+func (s *Store) lock(held shardSet) {
+	for i := range held.all() {
 		s.shards[i].Lock()
 	}
 }
 
-func (s *Store) unlock(held *shardSet) {
-	for _, i := range held.order[:held.n] {
+func (s *Store) unlock(held shardSet) {
+	for i := range held.all() {
 		s.shards[i].Unlock()
 	}
 }

@@ -27,19 +27,22 @@ type shard struct {
 	_        [64]byte // keeps neighbours off this cache line
 }
 
-func (s *shard) add(c *counter) {
-	s.counters[c.key] = c
+// add makes a counter.
+func (s *shard) add(key counterKey) *counter {
+	c := &counter{key: key}
+	s.counters[key] = c
 	s.order = append(s.order, c)
+	return c
 }
 
 // sweep looks at the next few counters, forgets those whose time is over, and returns how many that were.
-func (s *shard) sweep(steps int, now limiter.Instant, over func(limiter.State) limiter.Instant) (forgotten int64) {
+func (s *shard) sweep(steps int, now limiter.Instant, over func(limiter.State, limiter.Instant) bool) (forgotten int64) {
 	for range min(steps, len(s.order)) {
 		if s.hand >= len(s.order) {
 			s.hand = 0
 		}
 		c := s.order[s.hand]
-		if over(c.state) > now {
+		if !over(c.state, now) {
 			s.hand++
 			continue
 		}
