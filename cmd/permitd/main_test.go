@@ -125,16 +125,21 @@ func (i *instance) get(path string) (status int, text string, err error) {
 
 func (i *instance) permit(body string) (status int, text string) {
 	i.t.Helper()
-	resp, err := i.client.Post(i.url+"/v1/permits", "application/json", strings.NewReader(body))
+	status, text, err := post(i.client, i.url+"/v1/permits", body)
 	if err != nil {
 		i.t.Fatal(err)
+	}
+	return status, text
+}
+
+func post(c *http.Client, url, body string) (status int, text string, err error) {
+	resp, err := c.Post(url, "application/json", strings.NewReader(body))
+	if err != nil {
+		return 0, "", err
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
-		i.t.Fatal(err)
-	}
-	return resp.StatusCode, string(answer)
+	return resp.StatusCode, string(answer), err
 }
 
 // ended waits for the exit code.
