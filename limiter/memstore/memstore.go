@@ -88,11 +88,13 @@ func (s *Store) decide(c *limiter.Charge) {
 	s.lock(held)
 	defer s.unlock(held)
 
-	c.Outcome = limiter.Outcome{Now: s.clock()}
+	c.Outcome = limiter.Outcome{}
+	current := p.current(c)
+	c.Outcome.Now = s.clock()
 	switch now := c.Outcome.Now; {
 	case now > c.NotAfter:
 		c.Outcome.Verdict = limiter.Late
-	case !p.current(c):
+	case !current:
 		c.Outcome.Verdict = limiter.Stale
 	case !s.windowsHold(c, now):
 		c.Outcome.Verdict = limiter.Late
