@@ -44,12 +44,17 @@ func (r Rate) slower(o Rate) bool {
 // For a rate it is the level of a leaky bucket, the continuous-state form of GCRA that ITU-T I.371 (annex A) gives as the twin
 // of virtual scheduling: the debt at Mark was Used + Part/Rate.Per units, with 0 <= Part < Rate.Per, and it drains at
 // Rate, in force by the change of Since (which is later than Mark where the clock stepped back). For a quota, Used units were charged in the window that ends at Mark. The zero State is an untouched counter.
+//
+// Total is how many units were ever charged, held at 4e15, and Refunds are what was given back of those that have not
+// drained. They tell what of a charge can still be refunded.
 type State struct {
-	Used  int64
-	Part  int64
-	Mark  Instant
-	Rate  Rate
-	Since Instant
+	Used    int64
+	Part    int64
+	Mark    Instant
+	Rate    Rate
+	Since   Instant
+	Total   int64
+	Refunds *Refunds
 }
 
 // whole is the debt in units, rounded up: what the next cost is added to.
@@ -70,8 +75,7 @@ func (s State) drainTo(now Instant) State {
 	}
 	turns, rest := elapsed/s.Rate.Per, elapsed%s.Rate.Per
 	if turns > s.Used/s.Rate.Units { // also keeps turns·Units in range
-		s.Used, s.Part = 0, 0
-		return s
+		return s.empty()
 	}
 	hi, lo := bits.Mul64(uint64(rest), uint64(s.Rate.Units))
 	units, part := bits.Div64(hi, lo, uint64(s.Rate.Per)) // rest < Per, so units < Units and the division can't overflow
@@ -81,9 +85,15 @@ func (s State) drainTo(now Instant) State {
 		s.Part += s.Rate.Per
 		s.Used--
 	}
-	if s.Used < 0 {
-		s.Used, s.Part = 0, 0
+	if s.Used < 0 || s.Used == 0 && s.Part == 0 {
+		return s.empty()
 	}
+	return s
+}
+
+// empty is the state with nothing in it.
+func (s State) empty() State {
+	s.Used, s.Part, s.Refunds = 0, 0, nil
 	return s
 }
 
