@@ -1,0 +1,309 @@
+package redisstore
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/permitd/permitd/limiter"
+)
+
+// A script call has at most so many asks and keys, since Redis does nothing else meanwhile.
+const (
+	maxAsks = 128
+	maxKeys = 1000
+)
+
+// batch is one script call: the asks of one provider in the form that lua/lib.lua reads. What asks have in common
+// (documents, terms, counters) is sent once. A lane fills the same batch again and again.
+type batch struct {
+	names keys
+	of    string // what the provider's keys begin with
+	asks  []*ask
+
+	entries    map[limiter.DocID]int
+	stamps     map[stamp]int
+	terms      map[termsID]int
+	counters   map[counterID]int
+	entryKeys  []string
+	counterKey []string
+
+	stampBlob, termsBlob, askBlob []byte
+}
+
+// stamp is a document (0 the policy, then the entries) and the tag it should have.
+type stamp struct {
+	doc int
+	tag string
+}
+
+// termsID are terms in a window; the window is zero for a rate.
+type termsID struct {
+	*limiter.Terms
+	limiter.Window
+}
+
+func newBatch(names keys, provider string) *batch {
+	return &batch{
+		names: names, of: names.of(provider),
+		entries:  map[limiter.DocID]int{},
+		stamps:   map[stamp]int{},
+		terms:    map[termsID]int{},
+		counters: map[counterID]int{},
+	}
+}
+
+func (b *batch) reset() {
+	clear(b.asks)
+	clear(b.entries)
+	clear(b.stamps)
+	clear(b.terms)
+	clear(b.counters)
+	b.asks, b.entryKeys, b.counterKey = b.asks[:0], b.entryKeys[:0], b.counterKey[:0]
+	b.stampBlob, b.termsBlob, b.askBlob = b.stampBlob[:0], b.termsBlob[:0], b.askBlob[:0]
+}
+
+// fits reports whether a call has room for an ask. An empty one has room for any.
+func (b *batch) fits(a *ask) bool {
+	return len(b.asks) < maxAsks && len(b.entryKeys)+len(b.counterKey)+a.lines+4 <= maxKeys || len(b.asks) == 0
+}
+
+// add encodes a charge.
+func (b *batch) add(a *ask) {
+	c := a.charge
+	b.asks = append(b.asks, a)
+	blob := b.askBlob
+	blob = append16(blob, b.stamp(0, c.Stamps.Policy))
+	blob = append16(blob, b.entryStamp(limiter.DocID{Provider: c.Provider, Kind: limiter.KeyEntry, Name: c.KeyID}, c.Stamps.Key))
+	blob = append16(blob, b.entryStamp(limiter.DocID{Provider: c.Provider, Kind: limiter.PoolEntry, Name: c.Pool}, c.Stamps.Pool))
+	blob = append64(blob, float64(c.NotAfter))
+	blob = append(blob, flag(c.DryRun), byte(len(c.Lines)))
+	for i := range c.Lines {
+		l := &c.Lines[i]
+		blob = append16(blob, b.term(l))
+		blob = append16(blob, b.counter(counterID{l.Terms.Counter, l.Subject, l.Model}))
+		blob = append64(blob, float64(l.Cost))
+	}
+	b.askBlob = blob
+}
+
+// entryStamp is 0 where an ask has no such entry to be checked.
+func (b *batch) entryStamp(id limiter.DocID, tag string) int {
+	if id.Name == "" {
+		return 0
+	}
+	n, ok := b.entries[id]
+	if !ok {
+		b.entryKeys = append(b.entryKeys, b.names.document(id))
+		n = len(b.entryKeys)
+		b.entries[id] = n
+	}
+	return b.stamp(n, tag)
+}
+
+func (b *batch) stamp(doc int, tag string) int {
+	n, ok := b.stamps[stamp{doc, tag}]
+	if !ok {
+		n = len(b.stamps) + 1
+		b.stamps[stamp{doc, tag}] = n
+		b.stampBlob = append16(b.stampBlob, doc)
+		b.stampBlob = append(append(b.stampBlob, byte(len(tag))), tag...)
+	}
+	return n
+}
+
+func (b *batch) counter(id counterID) int {
+	n, ok := b.counters[id]
+	if !ok {
+		b.counterKey = append(b.counterKey, b.names.counter(b.of, id))
+		n = len(b.counterKey)
+		b.counters[id] = n
+	}
+	return n
+}
+
+func (b *batch) term(l *limiter.Line) int {
+	id := termsID{l.Terms, limiter.Window{}}
+	quota := l.Terms.Limit.Kind == limiter.KindQuota
+	if quota {
+		id.Window = l.Window
+	}
+	n, ok := b.terms[id]
+	if ok {
+		return n
+	}
+	n = len(b.terms) + 1
+	b.terms[id] = n
+	blob := append(b.termsBlob, flag(quota), flag(l.Terms.Limit.Mode == limiter.Shadow))
+	blob = append64(blob, float64(l.Terms.Limit.Burst))
+	blob = append64(blob, float64(l.Terms.Most()))
+	if quota {
+		blob = append64(append64(blob, float64(l.Window.Start)), float64(l.Window.End))
+	} else {
+		s := &l.Terms.Schedule
+		blob = append(blob, byte(len(s.Changes)), flag(s.Cut))
+		blob = appendRate(blob, s.Slowest)
+		for _, c := range s.Changes {
+			blob = appendRate(append64(blob, float64(c.At)), c.Rate)
+		}
+	}
+	b.termsBlob = blob
+	return n
+}
+
+// keys are those of the call, the policy's and the lane's first.
+func (b *batch) keys(lane string) []string {
+	all := make([]string, 0, 2+len(b.entryKeys)+len(b.counterKey))
+	all = append(all, b.of+"policy", lane)
+	return append(append(all, b.entryKeys...), b.counterKey...)
+}
+
+// args are those of the call with that number.
+func (b *batch) args(seq int64) []any {
+	head := append64(nil, float64(seq))
+	head = append16(append16(head, len(b.entryKeys)), len(b.asks))
+	return []any{head, b.stampBlob, b.termsBlob, b.askBlob}
+}
+
+func append16(b []byte, n int) []byte { return binary.LittleEndian.AppendUint16(b, uint16(n)) }
+
+func append64(b []byte, f float64) []byte {
+	return binary.LittleEndian.AppendUint64(b, math.Float64bits(f))
+}
+
+func appendRate(b []byte, r limiter.Rate) []byte {
+	return append64(append64(b, float64(r.Units)), float64(r.Per))
+}
+
+func flag(set bool) byte {
+	if set {
+		return 1
+	}
+	return 0
+}
+
+// The verdicts of lua/acquire.lua that are not those of package limiter: a dry run that would have been granted.
+const granted, grantedDry = byte(limiter.Granted), 5
+
+var (
+	errReply = errors.New("Redis answered what the script does not")
+	errGone  = errors.New("the call was given up before it came to Redis")
+)
+
+// reply is a script's answer, read front to back.
+type reply struct {
+	now      limiter.Instant
+	rest     []byte
+	outdated map[int]*limiter.Record // documents as they stand, of those that an ask was not resolved under
+}
+
+func readReply(result any) (*reply, error) {
+	parts, ok := result.([]any)
+	if ok && len(parts) == 0 {
+		return nil, errGone
+	}
+	if !ok || len(parts)%2 == 0 {
+		return nil, errReply
+	}
+	blob, ok := parts[0].(string)
+	if !ok || len(blob) < 8 {
+		return nil, errReply
+	}
+	r := &reply{
+		now:  limiter.Instant(math.Float64frombits(binary.LittleEndian.Uint64([]byte(blob[:8])))),
+		rest: []byte(blob[8:]),
+	}
+	for i := 1; i < len(parts); i += 2 {
+		doc, isInt := parts[i].(int64)
+		text, isText := parts[i+1].(string)
+		if !isInt || !isText {
+			return nil, errReply
+		}
+		record, err := decodeRecord(text)
+		if err != nil {
+			return nil, err
+		}
+		if r.outdated == nil {
+			r.outdated = map[int]*limiter.Record{}
+		}
+		r.outdated[int(doc)] = &record
+	}
+	return r, nil
+}
+
+// lineSize is what the answer to a line takes: used, part or end of the window, total, flags.
+const lineSize = 7 + 7 + 7 + 1
+
+// next is the verdict on the next ask, which has so many lines, and what is said of them.
+func (r *reply) next(lines int) (verdict byte, of []byte, err error) {
+	if len(r.rest) == 0 {
+		return 0, nil, errReply
+	}
+	verdict, r.rest = r.rest[0], r.rest[1:]
+	switch verdict {
+	case granted, byte(limiter.Denied), grantedDry:
+		if len(r.rest) < lines*lineSize {
+			return 0, nil, errReply
+		}
+		of, r.rest = r.rest[:lines*lineSize], r.rest[lines*lineSize:]
+	case byte(limiter.Stale), byte(limiter.Late):
+	default:
+		return 0, nil, fmt.Errorf("%w: verdict %d", errReply, verdict)
+	}
+	return verdict, of, nil
+}
+
+// answer fills in the outcome of a charge.
+func (b *batch) answer(c *limiter.Charge, r *reply, verdict byte, lines []byte) {
+	c.Outcome = limiter.Outcome{Now: r.now, Verdict: limiter.Verdict(verdict)}
+	switch verdict {
+	case grantedDry:
+		c.Outcome.Verdict = limiter.Granted
+	case byte(limiter.Stale):
+		c.Outcome.Current = limiter.Current{
+			Policy: changed(r.outdated[0], c.Stamps.Policy),
+			Key:    b.entry(r, limiter.DocID{Provider: c.Provider, Kind: limiter.KeyEntry, Name: c.KeyID}, c.Stamps.Key),
+			Pool:   b.entry(r, limiter.DocID{Provider: c.Provider, Kind: limiter.PoolEntry, Name: c.Pool}, c.Stamps.Pool),
+		}
+	}
+	for i := range lines[:len(lines)/lineSize] {
+		c.Lines[i].State, c.Lines[i].Fits = readLine(&c.Lines[i], lines[i*lineSize:], r.now)
+	}
+}
+
+// entry is what the reply has of an entry that is not what it should be.
+func (b *batch) entry(r *reply, id limiter.DocID, tag string) *limiter.Record {
+	if n, asked := b.entries[id]; asked {
+		return changed(r.outdated[n], tag)
+	}
+	return nil
+}
+
+// changed is r if it is known and has another tag.
+func changed(r *limiter.Record, tag string) *limiter.Record {
+	if r == nil || r.Tag == tag {
+		return nil
+	}
+	return r
+}
+
+// readLine reads what is said of a line: the counter's state now, without its refunds, and whether the cost fit.
+func readLine(l *limiter.Line, of []byte, now limiter.Instant) (s limiter.State, fits bool) {
+	s.Used, s.Total = read7(of), read7(of[14:])
+	if l.Terms.Limit.Kind == limiter.KindQuota {
+		s.Mark = limiter.Instant(read7(of[7:]))
+	} else {
+		current := l.Terms.Schedule.Changes[len(l.Terms.Schedule.Changes)-1]
+		s.Part, s.Mark, s.Rate, s.Since = read7(of[7:]), now, current.Rate, current.At
+	}
+	return s, of[21]&1 == 1
+}
+
+// read7 is a whole number of seven bytes.
+func read7(b []byte) (n int64) {
+	for i := 6; i >= 0; i-- {
+		n = n<<8 | int64(b[i])
+	}
+	return n
+}

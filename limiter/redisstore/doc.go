@@ -1,0 +1,38 @@
+// Package redisstore keeps counters and documents in Redis, so that any number of instances share them.
+//
+// # Who decides
+//
+// Redis does. Each decision over all limits of an ask is a step of one Lua script, which reads the time once, checks that
+// the ask was resolved under the documents that are in force, and charges all counters or none. Instances only propose:
+// their clocks, caches and ideas of what the policy says are checked by the script before anything is charged.
+//
+// # Batching
+//
+// Asks for one provider queue up, and a few lanes take them to Redis: each lane sends what is queued as one script call,
+// waits for the reply, and takes what has queued up since. There are no timers: a lone ask goes at once, and under load
+// calls grow by themselves. All keys of a provider share a hash tag, so a call touches one slot of a cluster.
+//
+// # When a reply is lost
+//
+// A caller waits at most [Options.Timeout], and is released at once when its context ends. What happens to a charge whose
+// caller is gone is then the lane's business: a call that charges leaves in Redis, under the lane's key, its number and
+// what it answered. The lane sends nothing more until it has had that call undone: an undo takes back what the record
+// says was charged to callers that are gone, or, where the call has not come to Redis yet, leaves a mark by which the
+// call will find that it was given up. Calls of a lane are numbered upwards, so that one that was delayed on the way never
+// takes effect after its undo. Nothing is ever sent twice: scripts are sent as commands that go-redis does not retry.
+//
+// An undo refunds what has not drained. Where a document was edited between the charge and its undo, the charges to
+// rates stay: at which speed they drained is not known then, and too much charged is the safe side.
+//
+// # What is stored
+//
+// With the default prefix, all under the hash tag of the provider:
+//
+//	permitd:1:{p}:policy        the policy: tag, time, record as JSON, document; each on a line
+//	permitd:1:{p}:key:K         the entry of a key; likewise pool:P
+//	permitd:1:{p}:c:C:S:M       a counter: limit C, subject S, model M; 45 bytes and refunds, or 21 bytes for a quota
+//	permitd:1:{p}:lane:I:N      what the last call of a lane of an instance did, for a day
+//	permitd:1:providers         the names of all providers
+//
+// Counters expire a day after they would have drained, quotas with their window.
+package redisstore

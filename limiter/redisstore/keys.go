@@ -1,0 +1,36 @@
+package redisstore
+
+import (
+	"strconv"
+
+	"github.com/permitd/permitd/limiter"
+)
+
+// layout numbers the way keys and values are written. A permitd with another layout does not touch these.
+const layout = "1"
+
+// keys names what is stored.
+type keys struct{ prefix string }
+
+func (k keys) providers() string { return k.prefix + ":" + layout + ":providers" }
+
+// of is what all keys of a provider begin with. Names of providers have no braces, so the hash tag is what it looks like.
+func (k keys) of(provider string) string { return k.prefix + ":" + layout + ":{" + provider + "}:" }
+
+func (k keys) document(id limiter.DocID) string {
+	if id.Kind == "" {
+		return k.of(id.Provider) + "policy"
+	}
+	return k.of(id.Provider) + string(id.Kind) + ":" + id.Name
+}
+
+func (k keys) lane(provider, instance string, n int) string {
+	return k.of(provider) + "lane:" + instance + ":" + strconv.Itoa(n)
+}
+
+// counterID is the identity of a counter within its provider: its dimensions.
+type counterID struct{ counter, subject, model string }
+
+func (k keys) counter(of string, id counterID) string {
+	return of + "c:" + id.counter + ":" + id.subject + ":" + id.model
+}

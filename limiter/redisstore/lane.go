@@ -1,0 +1,174 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/permitd/permitd/limiter"
+)
+
+const (
+	lanes    = 3    // calls in flight for one provider: one that Redis runs, one on the way there, one on the way back
+	maxQueue = 8192 // asks that wait for one provider
+)
+
+// queue holds the asks for one provider that wait for a lane.
+type queue struct {
+	store    *Store
+	provider string
+
+	mu      sync.Mutex
+	waiting []*ask
+	idle    []*lane
+}
+
+func newQueue(s *Store, provider string) *queue {
+	q := &queue{store: s, provider: provider}
+	for n := range lanes {
+		q.idle = append(q.idle, &lane{queue: q, key: s.keys.lane(provider, s.instance, n), batch: newBatch(s.keys, provider)})
+	}
+	return q
+}
+
+// put queues asks and sets a lane going. It returns how many there was room for.
+func (q *queue) put(asks []ask) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := min(len(asks), maxQueue-len(q.waiting))
+	for i := range asks[:n] {
+		q.waiting = append(q.waiting, &asks[i])
+	}
+	q.wake()
+	return n
+}
+
+// wake sets an idle lane going if there is work. The queue is locked.
+func (q *queue) wake() {
+	if last := len(q.idle) - 1; last >= 0 && len(q.waiting) > 0 {
+		l := q.idle[last]
+		q.idle = q.idle[:last]
+		q.store.running.Go(l.run)
+	}
+}
+
+// take fills a lane's batch. Without work the lane becomes idle.
+func (q *queue) take(l *lane) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	l.batch.reset()
+	n := 0
+	for ; n < len(q.waiting) && l.batch.fits(q.waiting[n]); n++ {
+		q.waiting[n].encode(l.batch)
+	}
+	rest := copy(q.waiting, q.waiting[n:])
+	clear(q.waiting[rest:])
+	q.waiting = q.waiting[:rest]
+	if len(l.batch.asks) == 0 {
+		q.idle = append(q.idle, l)
+		return false
+	}
+	q.wake() // if there is more
+	return true
+}
+
+// lane takes asks to Redis, one call at a time.
+type lane struct {
+	queue *queue
+	key   string // where its calls leave what they did
+	seq   int64  // of its last call
+	batch *batch
+}
+
+// run works until nothing is queued.
+func (l *lane) run() {
+	for l.queue.take(l) {
+		l.call()
+	}
+}
+
+// call sends the batch and answers its asks. When it returns, nothing stays charged to a caller who was not told.
+func (l *lane) call() {
+	b, s := l.batch, l.queue.store
+	l.seq++
+	names, args := b.keys(l.key), b.args(l.seq)
+	result, err := s.scripts.acquire.run(s.life, s.client, names, args...)
+	var r *reply
+	if err == nil {
+		r, err = readReply(result)
+	}
+	lost := make([]byte, 0, maxAsks) // a 1 for each ask that is charged, as far as known, without its caller's knowing
+	var answered []byte
+	for _, a := range b.asks {
+		verdict := byte(0)
+		if err == nil {
+			verdict, answered, err = r.next(a.lines)
+		}
+		heard := false
+		if err == nil {
+			heard = a.answer(func(c *limiter.Charge) { b.answer(c, r, verdict, answered) })
+		} else {
+			a.fail(unavailable(err))
+		}
+		if !heard && (verdict == 0 || verdict == granted) {
+			lost = append(lost, '1')
+		} else {
+			lost = append(lost, '0')
+		}
+	}
+	if !strings.Contains(string(lost), "1") || !mayHaveRun(err) {
+		return
+	}
+	if err != nil {
+		s.log.Warn("Redis did not answer; what it may have charged is taken back", "provider", l.queue.provider, "asks", len(b.asks), "error", err)
+	}
+	l.undo(names, append(args, lost))
+}
+
+// undo has Redis take back what the last call charged to the lost asks, however long that takes.
+func (l *lane) undo(names []string, args []any) {
+	s := l.queue.store
+	for wait := 5 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		kept, err := s.scripts.undo.run(s.life, s.client, names, args...)
+		if err == nil {
+			if kept != int64(0) {
+				s.log.Warn("charges without an answer could not be taken back: a document was edited meanwhile", "provider", l.queue.provider, "counters", kept)
+			}
+			return
+		}
+		select {
+		case <-s.life.Done():
+			s.log.Warn("stopped before all charges without an answer were taken back", "provider", l.queue.provider, "error", err)
+			return
+		case <-time.After(wait/2 + rand.N(wait/2)):
+		}
+	}
+}
+
+// mayHaveRun reports whether a call that ended with an error may have charged something: not when no connection was had,
+// nor when Redis refused to run the script.
+func mayHaveRun(err error) bool {
+	var dial *net.OpError
+	switch {
+	case errors.As(err, &dial) && dial.Op == "dial", errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted),
+		errors.Is(err, redis.ErrClosed), errors.Is(err, context.Canceled), errors.Is(err, errGone):
+		return false
+	}
+	var refused redis.Error
+	return !errors.As(err, &refused) || redis.HasErrorPrefix(err, "ERR")
+}
+
+// unavailable is what callers are told when Redis gave no decision.
+func unavailable(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return fmt.Errorf("%w: permitd is stopping", limiter.ErrStoreUnavailable)
+	}
+	return fmt.Errorf("%w: %w", limiter.ErrStoreUnavailable, err)
+}

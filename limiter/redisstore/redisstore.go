@@ -1,0 +1,224 @@
+package redisstore
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/permitd/permitd/limiter"
+)
+
+// Options of a [Store]; the zero value is ready for use.
+type Options struct {
+	// Prefix is the first part of every key. Default: "permitd".
+	Prefix string
+	// Timeout is how long a decision may take, waiting included; after that it is [limiter.ErrStoreUnavailable]. A reply
+	// that takes longer is given up. Default: 90 ms.
+	Timeout time.Duration
+	// Logger is told of lost replies. nil logs nothing.
+	Logger *slog.Logger
+
+	clock string // Lua, in place of lua/clock.lua
+}
+
+// Store is a [limiter.Store] in Redis. Close it when it is no longer used.
+type Store struct {
+	client   redis.UniversalClient
+	keys     keys
+	timeout  time.Duration
+	log      *slog.Logger
+	scripts  scripts
+	instance string // names this store's lanes
+
+	queues  sync.Map // provider → *queue
+	running sync.WaitGroup
+	life    context.Context
+	end     context.CancelFunc
+}
+
+var _ limiter.Store = (*Store)(nil)
+
+// Connect is a store in the Redis at a URL of go-redis' form, redis://user:password@host:port/db or rediss:// or
+// unix://. It does not wait for Redis to answer; [Store.Check] does.
+func Connect(url string, o Options) (*Store, error) {
+	opts, err := redis.ParseURL(url)
+	if err != nil {
+		return nil, err
+	}
+	o = o.withDefaults()
+	tune(opts, o.Timeout)
+	return newStore(redis.NewClient(opts), o), nil
+}
+
+func (o Options) withDefaults() Options {
+	o.Prefix = cmp.Or(o.Prefix, "permitd")
+	o.Timeout = cmp.Or(o.Timeout, 90*time.Millisecond)
+	o.clock = cmp.Or(o.clock, clockSource)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+func newStore(client redis.UniversalClient, o Options) *Store {
+	s := &Store{
+		client:   client,
+		keys:     keys{o.Prefix},
+		timeout:  o.Timeout,
+		log:      o.Logger,
+		scripts:  newScripts(o.clock),
+		instance: rand.Text(),
+	}
+	s.life, s.end = context.WithCancel(context.Background())
+	return s
+}
+
+// Close stops the store and waits for what is on its way. Decisions asked for later are [limiter.ErrStoreUnavailable].
+func (s *Store) Close() error {
+	s.end()
+	s.running.Wait()
+	return s.client.Close()
+}
+
+// Decide implements [limiter.Store].
+func (s *Store) Decide(ctx context.Context, charges []*limiter.Charge) {
+	if err := ctx.Err(); err != nil {
+		fail(charges, err)
+		return
+	}
+	if s.life.Err() != nil {
+		fail(charges, unavailable(s.life.Err()))
+		return
+	}
+	k := &call{open: len(charges), done: make(chan struct{})}
+	asks := make([]ask, len(charges))
+	for i, c := range charges {
+		c.Outcome = limiter.Outcome{}
+		asks[i] = ask{call: k, charge: c, lines: len(c.Lines)}
+	}
+	for rest := asks; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && rest[n].charge.Provider == rest[0].charge.Provider {
+			n++
+		}
+		s.put(rest[:n])
+		rest = rest[n:]
+	}
+	timer := time.NewTimer(s.timeout)
+	defer timer.Stop()
+	select {
+	case <-k.done:
+	case <-ctx.Done():
+		k.leave(charges, ctx.Err())
+	case <-timer.C:
+		k.leave(charges, fmt.Errorf("%w: no answer within %v", limiter.ErrStoreUnavailable, s.timeout))
+	}
+}
+
+func fail(charges []*limiter.Charge, err error) {
+	for _, c := range charges {
+		c.Outcome = limiter.Outcome{Err: err}
+	}
+}
+
+// put queues asks for one provider.
+func (s *Store) put(asks []ask) {
+	provider := asks[0].charge.Provider
+	q, ok := s.queues.Load(provider)
+	if !ok {
+		q, _ = s.queues.LoadOrStore(provider, newQueue(s, provider))
+	}
+	for i := q.(*queue).put(asks); i < len(asks); i++ {
+		asks[i].fail(fmt.Errorf("%w: %d asks wait for Redis", limiter.ErrOverloaded, maxQueue))
+	}
+}
+
+// Load implements [limiter.Store].
+func (s *Store) Load(ctx context.Context, id limiter.DocID) (limiter.Record, error) {
+	text, err := s.client.Get(ctx, s.keys.document(id)).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return limiter.Record{}, s.failed(ctx, err)
+	}
+	return s.read(text)
+}
+
+// Swap implements [limiter.Store]. A call whose reply is lost is sent again: one that was carried out is known by the
+// tag of the document it wrote.
+func (s *Store) Swap(ctx context.Context, id limiter.DocID, prev string, next limiter.Record) (limiter.Record, error) {
+	rest, err := encodeRecord(next)
+	if err != nil {
+		return limiter.Record{}, err
+	}
+	if id.Kind == "" { // before the policy, so that no policy is ever missing in the list
+		if err := s.client.SAdd(ctx, s.keys.providers(), id.Provider).Err(); err != nil {
+			return limiter.Record{}, s.failed(ctx, err)
+		}
+	}
+	var result any
+	for try := 0; try < swapTries; try++ {
+		result, err = s.scripts.swap.run(ctx, s.client, []string{s.keys.document(id)}, prev, next.Tag, rest)
+		if err == nil || ctx.Err() != nil || !mayHaveRun(err) {
+			break
+		}
+	}
+	if err != nil {
+		return limiter.Record{}, s.failed(ctx, err)
+	}
+	parts, ok := result.([]any)
+	if !ok || len(parts) != 2 {
+		return limiter.Record{}, s.failed(ctx, errReply)
+	}
+	text, _ := parts[1].(string)
+	r, err := s.read(text)
+	if err == nil && parts[0] != int64(1) {
+		err = limiter.ErrConflict
+	}
+	return r, err
+}
+
+// swapTries is how often a write is sent whose reply is lost.
+const swapTries = 3
+
+// Providers implements [limiter.Store].
+func (s *Store) Providers(ctx context.Context) ([]string, error) {
+	all, err := s.client.SMembers(ctx, s.keys.providers()).Result()
+	if err != nil {
+		return nil, s.failed(ctx, err)
+	}
+	names := all[:0]
+	for _, name := range all {
+		r, err := s.Load(ctx, limiter.DocID{Provider: name})
+		if err != nil {
+			return nil, err
+		}
+		if r.Body != nil {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+func (s *Store) read(text string) (limiter.Record, error) {
+	r, err := decodeRecord(text)
+	if err != nil {
+		return limiter.Record{}, unavailable(err)
+	}
+	return r, nil
+}
+
+// failed is the context's error if it has ended, else that Redis failed.
+func (s *Store) failed(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return unavailable(err)
+}

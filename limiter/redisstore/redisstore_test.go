@@ -1,0 +1,70 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/permitd/permitd/limiter"
+	"github.com/permitd/permitd/limiter/redisstore/redistest"
+	"github.com/permitd/permitd/limiter/storetest"
+)
+
+// patience is the timeout where a test is not about timeouts: the machine may be slow.
+const patience = 10 * time.Second
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	redistest.Stop()
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// open is a store under a prefix of its own.
+func open(t testing.TB, server *redistest.Server, o Options) *Store {
+	t.Helper()
+	if o.Prefix == "" {
+		o.Prefix = "test-" + rand.Text()
+	}
+	s, err := Connect(server.URL(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// openVirtual is a store whose scripts take the time from a key.
+func openVirtual(t testing.TB) (limiter.Store, func(limiter.Instant)) {
+	s, set := openSettable(t)
+	return s, set
+}
+
+func openSettable(t testing.TB) (*Store, func(limiter.Instant)) {
+	t.Helper()
+	prefix := "test-" + rand.Text()
+	s := open(t, redistest.Shared(t), Options{Prefix: prefix, Timeout: patience, clock: fmt.Sprintf(`
+local now = tonumber(redis.call('GET', '%s:clock'))
+local function lifetime() return '600000' end
+`, prefix)})
+	return s, func(now limiter.Instant) {
+		if err := s.client.Set(context.Background(), prefix+":clock", int64(now), 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestStore(t *testing.T) {
+	storetest.Run(t, storetest.Backend{
+		Open:        func(t testing.TB) limiter.Store { return open(t, redistest.Shared(t), Options{Timeout: patience}) },
+		OpenVirtual: openVirtual,
+	})
+}

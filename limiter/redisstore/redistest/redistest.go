@@ -1,0 +1,157 @@
+// Package redistest starts Redis servers for tests.
+package redistest
+
+import (
+	"context"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Server is a redis-server of its own, on a free port, that keeps nothing on disk unless its settings say so.
+type Server struct {
+	t    testing.TB
+	args []string
+	port int
+	cmd  *exec.Cmd
+	done chan struct{}
+}
+
+// Start runs redis-server with settings such as "--maxmemory", "10mb" until the test ends. Without the program, the test
+// fails.
+func Start(t testing.TB, settings ...string) *Server {
+	t.Helper()
+	s := &Server{t: t, port: freePort(t)}
+	s.args = append([]string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+		"--dir", t.TempDir()}, settings...)
+	s.Run()
+	t.Cleanup(s.Kill)
+	return s
+}
+
+// Shared is a server for all tests of a package; use a prefix of your own on it. Call Stop from TestMain.
+func Shared(t testing.TB) *Server {
+	t.Helper()
+	shared.Do(func() {
+		dir, err := os.MkdirTemp("", "redistest")
+		if err != nil {
+			t.Fatal(err)
+		}
+		sharedDir = dir
+		s := &Server{t: t, port: freePort(t)}
+		s.args = []string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir}
+		s.Run()
+		sharedServer = s
+	})
+	if sharedServer == nil {
+		t.Fatal("redis-server did not start")
+	}
+	return sharedServer
+}
+
+var (
+	shared       sync.Once
+	sharedServer *Server
+	sharedDir    string
+)
+
+// Stop ends the shared server, if it was started.
+func Stop() {
+	if sharedServer != nil {
+		sharedServer.Kill()
+		os.RemoveAll(sharedDir)
+	}
+}
+
+// URL is where the server is reached.
+func (s *Server) URL() string { return "redis://" + s.Addr() }
+
+// Addr is its address.
+func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
+
+// Run starts the server, also again after Kill, and waits until it answers.
+func (s *Server) Run() {
+	s.t.Helper()
+	s.cmd = exec.Command("redis-server", s.args...)
+	log := filepath.Join(os.TempDir(), "redis-"+strconv.Itoa(s.port)+".log")
+	s.cmd.Args = append(s.cmd.Args, "--logfile", log)
+	defer os.Remove(log)
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatalf("tests need redis-server (Debian: apt-get install redis-server; or run scripts/test): %v", err)
+	}
+	done, cmd := make(chan struct{}), s.cmd
+	s.done = done
+	go func() {
+		cmd.Wait()
+		close(done)
+	}()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+		if s.answers() {
+			return
+		}
+		select {
+		case <-done:
+			text, _ := os.ReadFile(log)
+			s.t.Fatalf("redis-server ended: %s", text)
+		default:
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatal("redis-server does not answer")
+		}
+	}
+}
+
+// answers reports whether the server does.
+func (s *Server) answers() bool {
+	conn, err := net.Dial("tcp", s.Addr())
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	c := s.Client()
+	defer c.Close()
+	return c.Ping(context.Background()).Err() == nil
+}
+
+// Client is a client of its own; close it.
+func (s *Server) Client() *redis.Client {
+	return redis.NewClient(&redis.Options{Addr: s.Addr(), MaxRetries: -1, DialerRetries: 1})
+}
+
+// Kill ends the server at once, as a crash would.
+func (s *Server) Kill() {
+	s.cmd.Process.Kill()
+	<-s.done
+}
+
+// Pause stops the server, which keeps its connections, until Resume.
+func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+
+// Resume lets a paused server go on.
+func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) signal(sig syscall.Signal) {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// freePort is a port that nobody listens on.
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}

@@ -1,0 +1,79 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/sha1"
+	_ "embed"
+	"encoding/hex"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+//go:embed lua/clock.lua
+var clockSource string
+
+//go:embed lua/lib.lua
+var libSource string
+
+//go:embed lua/refund.lua
+var refundSource string
+
+//go:embed lua/acquire.lua
+var acquireSource string
+
+//go:embed lua/undo.lua
+var undoSource string
+
+//go:embed lua/swap.lua
+var swapSource string
+
+// scripts are what the store runs. The first line of each says what Redis has to refuse before it starts: a full Redis
+// refuses to charge, but still lets charges be taken back.
+type scripts struct{ acquire, undo, swap script }
+
+func newScripts(clock string) scripts {
+	return scripts{
+		acquire: newScript("#!lua", clock, libSource, acquireSource),
+		undo:    newScript("#!lua flags=allow-oom", clock, libSource, refundSource, undoSource),
+		swap:    newScript("#!lua", clock, swapSource),
+	}
+}
+
+type script struct{ source, sha string }
+
+func newScript(parts ...string) script {
+	source := strings.Join(parts, "\n")
+	sum := sha1.Sum([]byte(source))
+	return script{source, hex.EncodeToString(sum[:])}
+}
+
+// run sends the script once. A Redis that does not know it (restarted, promoted, flushed) has not run it, and is sent
+// the source.
+func (s script) run(ctx context.Context, c redis.UniversalClient, keys []string, args ...any) (any, error) {
+	result, err := s.send(ctx, c, "evalsha", s.sha, keys, args)
+	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
+		result, err = s.send(ctx, c, "eval", s.source, keys, args)
+	}
+	return result, err
+}
+
+func (s script) send(ctx context.Context, c redis.UniversalClient, verb, what string, keys []string, args []any) (any, error) {
+	line := make([]any, 0, 3+len(keys)+len(args))
+	line = append(line, verb, what, len(keys))
+	for _, k := range keys {
+		line = append(line, k)
+	}
+	cmd := onceCmd{redis.NewCmd(ctx, append(line, args...)...)}
+	if len(keys) > 0 {
+		cmd.SetFirstKeyPos(3)
+	}
+	_ = c.Process(ctx, cmd) // the command keeps the error
+	return cmd.Result()
+}
+
+// onceCmd is a command that is not sent again when its reply is lost: it may have run.
+type onceCmd struct{ *redis.Cmd }
+
+// NoRetry tells go-redis so. MOVED and ASK, which come from a node that did not run it, are still followed.
+func (onceCmd) NoRetry() bool { return true }
