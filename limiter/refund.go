@@ -24,6 +24,8 @@ const maxRefunds = 32
 // Refund gives back up to so many units of a charge, the newest first, and returns how many it gave back: only what has
 // not drained, for giving back more would let the next caller in above the limit. The state is an advanced one.
 //
+// A unit that has drained in part counts as one, and its rest is given back.
+//
 // Units drain first in, first out. Those charged later than the receipt's are the counter's Total since, less what was
 // refunded of them; whatever the counter holds beyond those belongs to the receipt's charge. Of a quota, a charge can be
 // refunded until its window ends.
@@ -42,10 +44,13 @@ func (t *Terms) Refund(s State, r Receipt, units int64, now Instant) (State, int
 	case r.Total > s.Total || s.Total >= maxUnits || now > r.Mark.later(retention): // another counter, for all that can be told
 		return s, 0
 	}
-	if units = min(units, s.Used-s.since(r.Total)); units <= 0 {
+	later := s.since(r.Total)
+	if units = min(units, s.whole()-later); units <= 0 {
 		return s, 0
 	}
-	s.Used -= units
+	if s.Used -= units; s.Used < later { // all that is left of the charge, the last unit in part
+		s.Used, s.Part = later, 0
+	}
 	s.Refunds = s.Refunds.with(Refund{r.Total, units}, s)
 	return s, units
 }

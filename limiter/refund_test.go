@@ -22,11 +22,11 @@ func (q *queue) drain(elapsed int64) {
 	}
 }
 
-// refund takes back of one charge what has not drained, in whole units.
-func (q *queue) refund(charge int, units int64) int64 {
-	units = min(units, q.left[charge]/q.rate.Per)
-	q.left[charge] -= units * q.rate.Per
-	return units
+// refundable is how many whole units of a charge have not drained, the last perhaps in part.
+func (q *queue) refundable(charge int) int64 { return ceilDiv(q.left[charge], q.rate.Per) }
+
+func (q *queue) refund(charge int, units int64) {
+	q.left[charge] = max(0, q.left[charge]-units*q.rate.Per)
 }
 
 func (q *queue) debt() (parts int64) {
@@ -83,8 +83,8 @@ func (l *ledger) refund() (got, want int64) {
 	if got < 0 || got > n {
 		l.Fatalf("%d refunded of %d", got, n)
 	}
-	want = l.queue.refund(i, n)
-	l.queue.left[i] += (want - got) * l.queue.rate.Per
+	want = min(n, l.queue.refundable(i))
+	l.queue.refund(i, got)
 	return got, want
 }
 

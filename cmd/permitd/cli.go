@@ -30,13 +30,16 @@ type cli struct {
 }
 
 type serveCommand struct {
-	Addr       string `env:"PERMITD_ADDR" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where to listen, on loopback: 127.0.0.1, [::1] or localhost. Port 0 picks a free one; the bound address is printed when ready."`
-	TLSCert    string `name:"tls-cert" env:"PERMITD_TLS_CERT" placeholder:"FILE" help:"PEM file of the certificate and its chain; makes permitd speak HTTPS. Read again when it changes."`
-	TLSKey     string `name:"tls-key" env:"PERMITD_TLS_KEY" placeholder:"FILE" help:"PEM file of the certificate's private key. Read again when it changes."`
-	Policies   string `env:"PERMITD_POLICIES" placeholder:"FILE" help:"YAML file of policies. Without one, permitd starts with its built-in starter policies."`
-	DrainDelay string `env:"PERMITD_DRAIN_DELAY" default:"0s" placeholder:"DURATION" help:"How long to go on serving after SIGTERM, with /readyz at 503, before no more is accepted. What is in flight then has 10 s to finish."`
-	LogLevel   string `env:"PERMITD_LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"What is logged to standard error: debug (every request), info, warn or error."`
-	LogFormat  string `env:"PERMITD_LOG_FORMAT" default:"text" placeholder:"FORMAT" help:"How it is logged: text or json."`
+	Addr        string `env:"PERMITD_ADDR" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where to listen, on loopback: 127.0.0.1, [::1] or localhost. Port 0 picks a free one; the bound address is printed when ready."`
+	TLSCert     string `name:"tls-cert" env:"PERMITD_TLS_CERT" placeholder:"FILE" help:"PEM file of the certificate and its chain; makes permitd speak HTTPS. Read again when it changes."`
+	TLSKey      string `name:"tls-key" env:"PERMITD_TLS_KEY" placeholder:"FILE" help:"PEM file of the certificate's private key. Read again when it changes."`
+	RedisURL    string `name:"redis-url" env:"PERMITD_REDIS_URL" placeholder:"URL" help:"The Redis that instances share: redis://USER:PASSWORD@HOST:PORT/DB, rediss:// for TLS, or unix://. Without one, counters and policies are in memory: for one instance, and gone at exit."`
+	RedisMode   string `name:"redis-mode" env:"PERMITD_REDIS_MODE" default:"single" placeholder:"MODE" help:"How Redis is set up: single. (sentinel and cluster are not in this version.)"`
+	RedisPrefix string `name:"redis-prefix" env:"PERMITD_REDIS_PREFIX" default:"permitd" placeholder:"NAME" help:"First part of every key in Redis."`
+	Policies    string `env:"PERMITD_POLICIES" placeholder:"FILE" help:"YAML file of policies. Without one, permitd starts with its built-in starter policies."`
+	DrainDelay  string `env:"PERMITD_DRAIN_DELAY" default:"0s" placeholder:"DURATION" help:"How long to go on serving after SIGTERM, with /readyz at 503, before no more is accepted. What is in flight then has 10 s to finish."`
+	LogLevel    string `env:"PERMITD_LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"What is logged to standard error: debug (every request), info, warn or error."`
+	LogFormat   string `env:"PERMITD_LOG_FORMAT" default:"text" placeholder:"FORMAT" help:"How it is logged: text or json."`
 }
 
 type checkCommand struct {

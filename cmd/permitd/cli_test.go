@@ -47,7 +47,11 @@ func TestUsageErrors(t *testing.T) {
 		{args: "--policies " + bad, want: `--policies: ` + bad + `:4: `},
 		{env: "PERMITD_POLICIES=" + bad, want: `PERMITD_POLICIES (--policies): ` + bad + `:4: `},
 		{args: "--nonsense", want: "unknown flag --nonsense"},
-		{args: "--redis-url redis://x", want: "unknown flag --redis-url"},
+		{args: "--redis-url http://u:secret@x", want: "--redis-url (not shown: it may hold a password): must be redis://"},
+		{env: "PERMITD_REDIS_URL=x:secret@y", want: "PERMITD_REDIS_URL (--redis-url) (not shown"},
+		{args: "--redis-mode sentinel", want: `--redis-mode "sentinel": is not in this version, only single is`},
+		{args: "--redis-mode both", want: `--redis-mode "both": must be single`},
+		{args: "--redis-prefix a{b}", want: `--redis-prefix "a{b}": must be 1 to 64 of A-Z a-z 0-9 . _ : -`},
 		{args: "nonsense", want: "unexpected argument nonsense"},
 		{args: "serve extra", want: "unexpected argument extra"},
 		{args: "--addr", want: "--addr: needs a value"},
@@ -62,7 +66,7 @@ func TestUsageErrors(t *testing.T) {
 				t.Setenv(name, value)
 			}
 			code, stdout, stderr := call(t, "", strings.Fields(tt.args)...)
-			if code != 2 || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "permitd: "+tt.want) {
+			if code != 2 || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "permitd: "+tt.want) || strings.Contains(stderr, "secret") {
 				t.Errorf("exit %d, stdout %q, stderr\n%swant\npermitd: %s", code, stdout, stderr, tt.want)
 			}
 		})

@@ -81,7 +81,7 @@ func testBound(t *testing.T, instances ...*instance) {
 				mu.Lock()
 				grants = append(grants, g)
 				mu.Unlock()
-			case http.StatusTooManyRequests:
+			case http.StatusTooManyRequests, http.StatusServiceUnavailable: // the latter when the machine is slow: nothing is charged
 			default:
 				t.Errorf("%d %s", status, text)
 				return
@@ -125,7 +125,11 @@ func testDeniedByKeyChargesNobodyElse(t *testing.T, instances ...*instance) {
 	grants, denials := 0, 0
 	hammer(t, instances, func(n int, ask func(string) (int, string)) {
 		for range 20 {
-			status, text := ask(fmt.Sprintf(`{"provider":"stock","key_id":"k_%032d"}`, 1+n%3))
+			body := fmt.Sprintf(`{"provider":"stock","key_id":"k_%032d"}`, 1+n%3)
+			status, text := ask(body)
+			for status == http.StatusServiceUnavailable {
+				status, text = ask(body)
+			}
 			mu.Lock()
 			switch {
 			case status == http.StatusOK:
@@ -142,27 +146,38 @@ func testDeniedByKeyChargesNobodyElse(t *testing.T, instances ...*instance) {
 		t.Errorf("%d granted and %d denied, want 150 and %d", grants, denials, swarm*20-150)
 	}
 	for _, i := range instances {
-		_, text, err := i.get("/v1/providers/stock/usage?key_id=k_00000000000000000000000000000001")
-		if err != nil {
-			t.Fatal(err)
-		}
-		var usage struct {
-			Limits []struct {
-				Name string
-				Used int
-			}
-		}
-		if err := json.Unmarshal([]byte(text), &usage); err != nil {
-			t.Fatal(err)
-		}
 		used := map[string]int{}
-		for _, l := range usage.Limits {
-			used[l.Name] = l.Used
-		}
+		eventually(t, func() bool { // what was charged to those who were answered 503 is taken back
+			used = usage(t, i)
+			return used["all"] == 150 && used["acct"] == 150 && used["key"] == 50 || t.Failed()
+		})
 		if used["all"] != 150 || used["acct"] != 150 || used["key"] != 50 {
 			t.Errorf("used %v, want all 150, acct 150, key 50", used)
 		}
 	}
+}
+
+// usage is what the limits of the first key hold, by name.
+func usage(t *testing.T, i *instance) map[string]int {
+	t.Helper()
+	_, text, err := i.get("/v1/providers/stock/usage?key_id=k_00000000000000000000000000000001")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answer struct {
+		Limits []struct {
+			Name string
+			Used int
+		}
+	}
+	if err := json.Unmarshal([]byte(text), &answer); err != nil {
+		t.Fatal(err)
+	}
+	used := map[string]int{}
+	for _, l := range answer.Limits {
+		used[l.Name] = l.Used
+	}
+	return used
 }
 
 func TestHammered(t *testing.T) {

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/permitd/permitd/limiter/redisstore/redistest"
 )
 
 func TestMain(m *testing.M) {
@@ -22,7 +24,15 @@ func TestMain(m *testing.M) {
 			os.Unsetenv(name)
 		}
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(afterTests{m})
+}
+
+// afterTests stops the Redis that tests shared.
+type afterTests struct{ *testing.M }
+
+func (m afterTests) Run() int {
+	defer redistest.Stop()
+	return m.M.Run()
 }
 
 const goodPolicies = `providers:
@@ -83,11 +93,25 @@ type instance struct {
 // start runs serve on a free port and waits until it is ready. The test's end stops it, if it still runs.
 func start(t *testing.T, args ...string) *instance {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	stdout, w := io.Pipe()
-	i := &instance{t: t, signal: cancel, exit: make(chan int, 1), log: &buffer{}}
+	i := prepare(t)
+	i.start(args...)
+	if i.url == "" {
+		t.Fatalf("did not start; logged %s", i.log)
+	}
+	return i
+}
+
+// prepare is an instance that is yet to start.
+func prepare(t *testing.T) *instance {
 	transport := &http.Transport{}
-	i.client = &http.Client{Transport: transport}
+	return &instance{t: t, exit: make(chan int, 1), log: &buffer{}, client: &http.Client{Transport: transport}}
+}
+
+// start leaves url empty when that fails.
+func (i *instance) start(args ...string) {
+	ctx, cancel := context.WithCancel(context.Background())
+	i.signal = cancel
+	stdout, w := io.Pipe()
 	go func() {
 		i.exit <- run(ctx, append([]string{"--addr", "127.0.0.1:0"}, args...), strings.NewReader(""), w, i.log)
 		close(i.exit)
@@ -95,17 +119,13 @@ func start(t *testing.T, args ...string) *instance {
 	}()
 	line, _ := bufio.NewReader(stdout).ReadString('\n')
 	go io.Copy(io.Discard, stdout)
-	t.Cleanup(func() {
+	i.t.Cleanup(func() {
 		cancel()
-		transport.CloseIdleConnections()
+		i.client.CloseIdleConnections()
 		for range i.exit { // until it has ended
 		}
 	})
-	var ok bool
-	if i.url, ok = strings.CutPrefix(strings.TrimSpace(line), "permitd listening on "); !ok {
-		t.Fatalf("printed %q, logged %s", line, i.log)
-	}
-	return i
+	_, i.url, _ = strings.Cut(strings.TrimSpace(line), "permitd listening on ")
 }
 
 func (i *instance) addr() string {

@@ -13,7 +13,6 @@ import (
 
 	"github.com/permitd/permitd/api"
 	"github.com/permitd/permitd/limiter"
-	"github.com/permitd/permitd/limiter/memstore"
 	"github.com/permitd/permitd/limiter/policyfile"
 )
 
@@ -36,8 +35,12 @@ func (c *serveCommand) run(ctx context.Context, given settings, stdout, stderr i
 
 // serve runs permitd until ctx ends, and then drains it.
 func serve(ctx context.Context, cfg *config, stdout io.Writer) error {
-	coordinator := limiter.New(memstore.New(memstore.Options{}))
-	cfg.log.Info("using the embedded in-memory store: counters and tuning are lost at exit")
+	store, end, err := openStore(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer end()
+	coordinator := limiter.New(store)
 	if err := seed(ctx, coordinator, cfg.policies, cfg.log); err != nil {
 		return err
 	}

@@ -8,9 +8,12 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/permitd/permitd/limiter/policyfile"
 )
@@ -19,6 +22,8 @@ import (
 type config struct {
 	addr         string
 	certificates *certificates // nil: plain HTTP
+	redisURL     string        // "": in memory
+	redisPrefix  string
 	policies     *policyfile.File
 	drainDelay   time.Duration
 	log          *slog.Logger
@@ -44,10 +49,36 @@ func (c *serveCommand) config(given settings, stderr io.Writer) (*config, error)
 	if cfg.certificates, err = c.certificates(given, cfg.log); err != nil {
 		return nil, err
 	}
+	if err := c.redis(given, cfg); err != nil {
+		return nil, err
+	}
 	if cfg.policies, err = c.policies(given); err != nil {
 		return nil, err
 	}
 	return cfg, nil
+}
+
+var redisPrefix = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,64}$`)
+
+// redis checks the settings about Redis. The URL may hold a password and is not repeated.
+func (c *serveCommand) redis(given settings, cfg *config) error {
+	switch c.RedisMode {
+	case "single":
+	case "sentinel", "cluster":
+		return given.bad("redis-mode", c.RedisMode, "is not in this version, only single is")
+	default:
+		return given.bad("redis-mode", c.RedisMode, "must be single")
+	}
+	if !redisPrefix.MatchString(c.RedisPrefix) {
+		return given.bad("redis-prefix", c.RedisPrefix, "must be 1 to 64 of A-Z a-z 0-9 . _ : -")
+	}
+	if c.RedisURL != "" {
+		if _, err := redis.ParseURL(c.RedisURL); err != nil {
+			return fmt.Errorf("%s (not shown: it may hold a password): must be redis://USER:PASSWORD@HOST:PORT/DB, rediss://… or unix://PATH", given.name("redis-url"))
+		}
+	}
+	cfg.redisURL, cfg.redisPrefix = c.RedisURL, c.RedisPrefix
+	return nil
 }
 
 // loopbackAddr says what is wrong with an address to listen on, or "".

@@ -113,7 +113,12 @@ func (l *lane) call() {
 		}
 		heard := false
 		if err == nil {
-			heard = a.answer(func(c *limiter.Charge) { b.answer(c, r, verdict, answered) })
+			heard = a.answer(func(c *limiter.Charge) {
+				b.answer(c, r, verdict, answered)
+				if s.denials != nil && c.Outcome.Verdict == limiter.Denied {
+					s.denials.learn(c, uptime())
+				}
+			})
 		} else {
 			a.fail(unavailable(err))
 		}

@@ -26,7 +26,8 @@ type Options struct {
 	// Logger is told of lost replies. nil logs nothing.
 	Logger *slog.Logger
 
-	clock string // Lua, in place of lua/clock.lua
+	clock     string // Lua, in place of lua/clock.lua
+	noDenials bool   // every ask goes to Redis
 }
 
 // Store is a [limiter.Store] in Redis. Close it when it is no longer used.
@@ -37,6 +38,7 @@ type Store struct {
 	log      *slog.Logger
 	scripts  scripts
 	instance string // names this store's lanes
+	denials  *denials
 
 	queues  sync.Map // provider → *queue
 	running sync.WaitGroup
@@ -77,6 +79,9 @@ func newStore(client redis.UniversalClient, o Options) *Store {
 		scripts:  newScripts(o.clock),
 		instance: rand.Text(),
 	}
+	if !o.noDenials {
+		s.denials = newDenials()
+	}
 	s.life, s.end = context.WithCancel(context.Background())
 	return s
 }
@@ -98,12 +103,18 @@ func (s *Store) Decide(ctx context.Context, charges []*limiter.Charge) {
 		fail(charges, unavailable(s.life.Err()))
 		return
 	}
-	k := &call{open: len(charges), done: make(chan struct{})}
-	asks := make([]ask, len(charges))
-	for i, c := range charges {
+	k := &call{done: make(chan struct{})}
+	asks := make([]ask, 0, len(charges))
+	for _, c := range charges {
 		c.Outcome = limiter.Outcome{}
-		asks[i] = ask{call: k, charge: c, lines: len(c.Lines)}
+		if s.denials == nil || !s.denials.deny(c, uptime()) {
+			asks = append(asks, ask{call: k, charge: c, lines: len(c.Lines)})
+		}
 	}
+	if len(asks) == 0 {
+		return
+	}
+	k.open = len(asks)
 	for rest := asks; len(rest) > 0; {
 		n := 1
 		for n < len(rest) && rest[n].charge.Provider == rest[0].charge.Provider {

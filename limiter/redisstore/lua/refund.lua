@@ -18,9 +18,12 @@ local function refund(c, t, totalThen, markThen, n)
     charge[i], given[i] = parse('<I7I7', refunds[c], pos)
     if charge[i] > totalThen then later = later - given[i] else place = i + 1 end
   end
-  n = min(n, used[c] - later)
+  n = min(n, used[c] + (part[c] > 0 and 1 or 0) - later)
   if n <= 0 then return end
   used[c] = used[c] - n
+  if used[c] < later then -- all that is left of the charge, the last unit in part
+    used[c], part[c] = later, 0
+  end
   dirty[c] = t
   if charge[place - 1] == totalThen then
     given[place - 1] = given[place - 1] + n

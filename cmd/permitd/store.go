@@ -1,0 +1,33 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/permitd/permitd/limiter"
+	"github.com/permitd/permitd/limiter/memstore"
+	"github.com/permitd/permitd/limiter/redisstore"
+)
+
+// openStore opens the store that the settings ask for. Call end when it is no longer used.
+func openStore(ctx context.Context, cfg *config) (store limiter.Store, end func(), err error) {
+	if cfg.redisURL == "" {
+		cfg.log.Info("using the embedded in-memory store: counters and tuning are lost at exit")
+		return memstore.New(memstore.Options{}), func() {}, nil
+	}
+	s, err := redisstore.Connect(cfg.redisURL, redisstore.Options{Prefix: cfg.redisPrefix, Logger: cfg.log})
+	if err != nil {
+		return nil, nil, errors.New("the Redis URL can't be used") // settings checked it
+	}
+	warnings, err := s.Check(ctx)
+	if err != nil {
+		s.Close()
+		return nil, nil, fmt.Errorf("Redis can't be used (is it running, and is --redis-url right?): %w", err)
+	}
+	for _, w := range warnings {
+		cfg.log.Warn(w)
+	}
+	cfg.log.Info("using Redis", "prefix", cfg.redisPrefix)
+	return s, func() { s.Close() }, nil
+}

@@ -1,0 +1,102 @@
+package redistest
+
+import (
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// Proxy stands between clients and a server, and can lose replies.
+type Proxy struct {
+	listener net.Listener
+	server   string
+	loss     atomic.Int64 // in a million
+	lost     atomic.Int64
+	mu       sync.Mutex
+	open     map[net.Conn]bool
+	running  sync.WaitGroup
+}
+
+// NewProxy forwards to a server until the test ends.
+func NewProxy(t testing.TB, s *Server) *Proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Proxy{listener: l, server: s.Addr(), open: map[net.Conn]bool{}}
+	p.running.Go(p.accept)
+	t.Cleanup(func() {
+		l.Close()
+		p.cut()
+		p.running.Wait()
+	})
+	return p
+}
+
+// URL is where clients reach the server through the proxy.
+func (p *Proxy) URL() string { return "redis://" + p.listener.Addr().String() }
+
+// Lose makes the proxy cut that share of the connections instead of passing on what the server said.
+func (p *Proxy) Lose(share float64) { p.loss.Store(int64(share * 1e6)) }
+
+// Lost is how many replies were lost.
+func (p *Proxy) Lost() int { return int(p.lost.Load()) }
+
+func (p *Proxy) accept() {
+	for {
+		client, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial("tcp", p.server)
+		if err != nil {
+			client.Close()
+			continue
+		}
+		p.mu.Lock()
+		p.open[client], p.open[server] = true, true
+		p.mu.Unlock()
+		p.running.Go(func() { p.pass(client, server, false) })
+		p.running.Go(func() { p.pass(server, client, true) })
+	}
+}
+
+// pass copies what one side says to the other until either ends.
+func (p *Proxy) pass(from, to net.Conn, replies bool) {
+	defer p.end(from, to)
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(buf)
+		if replies && n > 0 && rand.Int64N(1e6) < p.loss.Load() {
+			p.lost.Add(1)
+			return
+		}
+		if err != nil {
+			return
+		}
+		if _, err := to.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}
+
+func (p *Proxy) end(conns ...net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range conns {
+		c.Close()
+		delete(p.open, c)
+	}
+}
+
+// cut ends every connection.
+func (p *Proxy) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.open {
+		c.Close()
+	}
+}

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package main
+
+import "os/exec"
+
+// dieWithParent does nothing: a process stays behind if this one is killed.
+func dieWithParent(*exec.Cmd) {}
