@@ -22,7 +22,7 @@ const (
 // known, or that might be granted, goes to Redis. Dry runs always do.
 type denials struct {
 	seen *lru.Cache[counterSeen, sighting]
-	last atomic.Int64 // when something was last learnt, a local time
+	last atomic.Int64 // when something was last denied, a local time
 }
 
 // counterSeen is a counter under certain terms: an edit makes others.
@@ -53,21 +53,34 @@ func uptime() time.Duration { return time.Since(began) }
 
 var began = time.Now()
 
-// learn remembers the counters of a charge that was denied just before the local time at.
+// learn remembers the counters of a charge that was denied just before the local time at. Of one that was granted it
+// brings up to date what is remembered.
 func (d *denials) learn(c *limiter.Charge, at time.Duration) {
-	if c.DryRun {
+	denied := c.Outcome.Verdict == limiter.Denied
+	if c.DryRun || !denied && !d.fresh(at) {
 		return
 	}
 	for i := range c.Lines {
 		l := &c.Lines[i]
-		d.seen.Add(counterSeen{l.Terms, l.Subject, l.Model}, sighting{l.State, c.Outcome.Now, at})
+		id := counterSeen{l.Terms, l.Subject, l.Model}
+		if s, known := d.seen.Peek(id); known && s.now > c.Outcome.Now || !known && !denied {
+			continue
+		}
+		d.seen.Add(id, sighting{l.State, c.Outcome.Now, at})
 	}
-	d.last.Store(int64(at))
+	if denied {
+		d.last.Store(int64(at))
+	}
+}
+
+// fresh reports whether anything that was learnt may still hold.
+func (d *denials) fresh(at time.Duration) bool {
+	return at-time.Duration(d.last.Load()) < denialLife
 }
 
 // deny fills in the outcome of a charge that Redis would deny at the local time at, and reports whether it did.
 func (d *denials) deny(c *limiter.Charge, at time.Duration) bool {
-	if at-time.Duration(d.last.Load()) >= denialLife || c.DryRun || len(c.Lines) == 0 {
+	if !d.fresh(at) || c.DryRun || len(c.Lines) == 0 {
 		return false
 	}
 	now, full := limiter.Instant(0), false

@@ -56,6 +56,31 @@ func TestDenialHoldsUntilTheCostMayFit(t *testing.T) {
 	}
 }
 
+func TestGrantIsSeenInLaterDenials(t *testing.T) {
+	terms := tenPerSecond(limiter.Enforce)
+	d := newDenials()
+	c := denied(terms, "k")
+	c.Outcome.Verdict = limiter.Granted
+	d.learn(c, time.Hour)
+	if d.deny(ask1(terms, "k", 1), time.Hour) {
+		t.Error("denied by a grant alone")
+	}
+	c = denied(terms, "k")
+	c.Lines[0].State.Used = 5
+	d.learn(c, time.Hour) // there was no room for 6
+	c = denied(terms, "k")
+	c.Lines[0].State.Used, c.Lines[0].State.Mark, c.Outcome = 8, noon+1, limiter.Outcome{Verdict: limiter.Granted, Now: noon + 1}
+	d.learn(c, time.Hour)
+	if a := ask1(terms, "k", 3); !d.deny(a, time.Hour) || a.Lines[0].State.Used != 8 {
+		t.Errorf("with 8 of 10 used, 3 more: %+v", a)
+	}
+	c.Lines[0].State.Used, c.Outcome.Now = 5, noon // an older answer that took longer
+	d.learn(c, time.Hour)
+	if !d.deny(ask1(terms, "k", 3), time.Hour) {
+		t.Error("an older answer replaced a newer one")
+	}
+}
+
 func TestWhatIsNotKnownGoesToRedis(t *testing.T) {
 	terms, others := tenPerSecond(limiter.Enforce), tenPerSecond(limiter.Enforce)
 	d := newDenials()

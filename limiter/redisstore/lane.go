@@ -115,7 +115,7 @@ func (l *lane) call() {
 		if err == nil {
 			heard = a.answer(func(c *limiter.Charge) {
 				b.answer(c, r, verdict, answered)
-				if s.denials != nil && c.Outcome.Verdict == limiter.Denied {
+				if s.denials != nil && (c.Outcome.Verdict == limiter.Denied || c.Outcome.Verdict == limiter.Granted) {
 					s.denials.learn(c, uptime())
 				}
 			})

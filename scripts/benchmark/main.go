@@ -87,7 +87,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "scripts/bench:", err)
 		return exitUsage
 	}
-	if err := c.measure(ctx, names, stdout, stderr); err != nil {
+	err = c.measure(ctx, names, stdout, stderr)
+	if err != nil && ctx.Err() != nil {
+		err = errors.New("interrupted")
+	}
+	if err != nil {
 		fmt.Fprintln(stderr, "scripts/bench:", err)
 		return exitFailed
 	}

@@ -63,9 +63,6 @@ func (c *contender) measure(ctx context.Context, redis *redisServer, d time.Dura
 		sum.calls += t.calls
 		sum.latency.Merge(t.latency)
 	}
-	if ctx.Err() != nil {
-		return sample{}, ctx.Err()
-	}
 	decisions := float64(sum.calls * c.per)
 	s := sample{PerSecond: decisions / elapsed.Seconds(), Allocs: float64(allocs) / decisions}
 	if c.redis {
@@ -86,6 +83,7 @@ func (c *contender) work(ctx context.Context, d time.Duration) ([]tally, time.Du
 	began := time.Now()
 	timer := time.AfterFunc(d, func() { stop.Store(true) })
 	defer timer.Stop()
+	defer context.AfterFunc(ctx, func() { stop.Store(true) })()
 	for i, call := range c.calls {
 		working.Go(func() {
 			all[i] = c.spin(ctx, call, &stop)

@@ -67,7 +67,7 @@ func startRedis(ctx context.Context) (*redisServer, error) {
 func (s *redisServer) await(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
-	for s.admin.Ping(ctx).Err() != nil {
+	for !s.answers(ctx) {
 		select {
 		case <-s.ended:
 			return errors.New("redis-server ended")
@@ -77,6 +77,16 @@ func (s *redisServer) await(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// answers reports whether the server does. A client would log that it does not.
+func (s *redisServer) answers(ctx context.Context) bool {
+	conn, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return s.admin.Ping(ctx).Err() == nil
 }
 
 // close kills the server.

@@ -44,7 +44,7 @@ func newReport(c *command, all []*contender, redisVersion string) *report {
 }
 
 func (r *report) write(w io.Writer) {
-	fmt.Fprintf(w, "%s, Redis %s, %d CPUs; medians of %d rounds of %g s\n\n", r.Go, r.Redis, r.CPUs, r.Rounds, r.RoundS)
+	fmt.Fprintf(w, "%s, Redis %s, %d CPUs; %g s per contender and round, medians of rounds: %d\n\n", r.Go, r.Redis, r.CPUs, r.RoundS, r.Rounds)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	width := 0
 	for _, c := range r.Contenders {

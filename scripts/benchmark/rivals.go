@@ -18,13 +18,13 @@ const (
 
 // twoRates counts the same two limits with redis_rate, one after the other.
 func (b *bed) twoRates() maker {
-	limiter := redis_rate.NewLimiter(b.plain)
+	rates := redis_rate.NewLimiter(b.plain)
 	limit := redis_rate.Limit{Rate: 1e6, Burst: 1e12, Period: time.Minute}
 	caller := func(_ context.Context, n int) (call, error) {
 		keys := newTurn(n)
 		return func(ctx context.Context) error {
 			for _, counter := range []string{"key:" + b.ids[keys.next()], roomy} {
-				r, err := limiter.Allow(ctx, counter, limit)
+				r, err := rates.Allow(ctx, counter, limit)
 				if err != nil {
 					return err
 				}

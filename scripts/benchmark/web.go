@@ -74,13 +74,14 @@ func (b *bed) serving(handler func(context.Context) (http.Handler, error)) serve
 	}
 }
 
-// serve serves a handler on a free port. The timeouts are those of package api, since they cost time.
+// serve serves a handler on a free port. There are timeouts as in package api, since they cost time; but connections may
+// be idle between rounds.
 func (b *bed) serve(h http.Handler) (addr string, err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
-	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, WriteTimeout: 30 * time.Second}
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Hour}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
