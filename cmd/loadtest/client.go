@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -77,6 +78,9 @@ func (c *clients) attempt(ctx context.Context, r *row, due time.Time) (time.Dura
 	if len(c.permitd) > 0 {
 		wait, err := c.ask(ctx, r)
 		c.tally.asked(time.Since(due), wait, err)
+		if noDecision(err) { // charged to nobody: ask the next, as behind a load balancer
+			return 0, nil
+		}
 		if err != nil || wait != admitted {
 			return wait, err
 		}
@@ -154,10 +158,18 @@ func (c *clients) post(ctx context.Context, url string, body, into any) (status 
 	}
 	if res.StatusCode == http.StatusOK || res.StatusCode == http.StatusTooManyRequests {
 		if err := json.Unmarshal(data, into); err != nil {
-			return 0, fmt.Errorf("the answer is not the JSON that was expected: %w", err)
+			return 0, fmt.Errorf("%w: %w", errNonsense, err)
 		}
 	}
 	return res.StatusCode, nil
+}
+
+var errNonsense = errors.New("the answer is not the JSON that was expected")
+
+// noDecision reports whether an ask for a permit went unanswered, or was answered that there is no decision now.
+func noDecision(err error) bool {
+	var call *callError
+	return errors.As(err, &call) && (call.status == http.StatusServiceUnavailable || call.status == 0 && !errors.Is(err, errNonsense))
 }
 
 // callError is an answer that was neither yes nor no.
@@ -174,9 +186,14 @@ func (e *callError) Error() string {
 	return fmt.Sprintf("%s answered %d %s", e.who, e.status, http.StatusText(e.status))
 }
 
+func (e *callError) Unwrap() error { return e.err }
+
 // kind is what like errors are counted under.
 func (e *callError) kind() string {
-	if e.err != nil {
+	switch {
+	case errors.Is(e.err, errNonsense):
+		return e.who + ": not what was expected"
+	case e.err != nil:
 		return e.who + ": no answer"
 	}
 	return fmt.Sprintf("%s: %d", e.who, e.status)

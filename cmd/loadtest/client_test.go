@@ -41,7 +41,7 @@ func (a *answers) RoundTrip(r *http.Request) (*http.Response, error) {
 	if len(*from) > 1 {
 		*from = (*from)[1:]
 	}
-	code := map[string]int{"200": 200, "429": 429, "503": 503}[status]
+	code := map[string]int{"200": 200, "429": 429, "500": 500, "503": 503}[status]
 	return &http.Response{StatusCode: code, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 }
 
@@ -67,10 +67,12 @@ func TestClient(t *testing.T) {
 			counts{Served: 1, Upstream429: 1}, 3 * time.Second, 20 * time.Millisecond, ""},
 		{"gives up before it would be too late", answers{[]string{denied}, nil}, []string{"http://permitd"}, 10 * time.Second,
 			counts{GaveUp: 1, Asked: 4, Denied: 4}, 9 * time.Second, 140 * time.Millisecond, ""},
-		{"permitd fails", answers{[]string{`503 nope`}, nil}, []string{"http://permitd"}, time.Minute,
-			counts{Failed: 1, Asked: 1}, 0, 0, "permitd: 503"},
+		{"permitd has no decision", answers{[]string{`503 nope`, "200 {}"}, []string{"200 {}"}}, []string{"http://permitd"}, time.Minute,
+			counts{Served: 1, Asked: 2, Allowed: 1, NoDecision: 1}, 0, 20 * time.Millisecond, "permitd: 503"},
+		{"permitd fails", answers{[]string{`500 nope`}, nil}, []string{"http://permitd"}, time.Minute,
+			counts{Failed: 1, Asked: 1}, 0, 0, "permitd: 500"},
 		{"permitd talks nonsense", answers{[]string{`200 nope`}, nil}, []string{"http://permitd"}, time.Minute,
-			counts{Failed: 1, Asked: 1}, 0, 0, "permitd: no answer"},
+			counts{Failed: 1, Asked: 1}, 0, 0, "permitd: not what was expected"},
 		{"the provider fails", answers{[]string{`200 {}`}, []string{"503 "}}, []string{"http://permitd"}, time.Minute,
 			counts{Failed: 1, Asked: 1, Allowed: 1}, 0, 0, "provider: 503"},
 	} {

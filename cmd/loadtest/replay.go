@@ -51,7 +51,7 @@ func (c *replayCmd) Help() string {
 	return `Each request of the trace is a client of its own. At its time it asks permitd for a permit, and when it has one calls a mock
 provider, which runs in this process and enforces a limit of its own. Refused by either, it waits as long as it was told
 and a random time more (at most 20 ms, doubling with each refusal to 1 s), and asks again, until it is admitted or out of
-patience.
+patience. An ask that permitd does not answer, or answers 503, is made again at the next address.
 
 "used" in the report is the share of the provider's capacity that was used while at least one client waited: tokens
 admitted during stretches in which somebody waits (from its first refusal until it is admitted or gives up), less the
@@ -78,7 +78,11 @@ func (c *replayCmd) Run(ctx context.Context, s streams) error {
 	if c.JSON == "-" {
 		table = s.err
 	}
-	for _, w := range policyDiffers(ctx, c, p) {
+	warnings, err := policyDiffers(ctx, c, p)
+	if err != nil {
+		return err
+	}
+	for _, w := range warnings {
 		fmt.Fprintln(s.err, "loadtest: warning:", w)
 	}
 	settings := c.settings(p)

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -91,10 +93,20 @@ func TestReplayBreaksAssertions(t *testing.T) {
 	}
 }
 
+func TestReplayNeedsItsPermitd(t *testing.T) {
+	path := writeTrace(t, 3, time.Second)
+	code, _, stderr := loadtest(t, "replay", "--trace", path, "--permitd=http://127.0.0.1:1/")
+	if code != exitBroken || !strings.Contains(stderr, "no permitd answers at http://127.0.0.1:1") {
+		t.Errorf("exit %d\n%s", code, stderr)
+	}
+}
+
 func TestReplayCountsErrors(t *testing.T) {
 	path := writeTrace(t, 3, time.Second)
-	code, stdout, stderr := loadtest(t, "replay", "--trace", path, "--permitd=http://127.0.0.1:1/", "--progress=always")
-	if code != exitBroken || !strings.Contains(stdout, "error: permitd: no answer: 3 times") || !strings.Contains(stderr, "can't be read") {
+	broken := httptest.NewServer(http.NotFoundHandler())
+	defer broken.Close()
+	code, stdout, stderr := loadtest(t, "replay", "--trace", path, "--permitd", broken.URL, "--progress=always")
+	if code != exitBroken || !strings.Contains(stdout, "error: permitd: 404: 3 times") || !strings.Contains(stderr, "can't be read") {
 		t.Errorf("exit %d\n%s\n%s", code, stdout, stderr)
 	}
 }

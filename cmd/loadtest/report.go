@@ -113,7 +113,7 @@ func (r *report) broken() bool { return r.anyBroken }
 func (r *report) figures() map[string]float64 {
 	f := map[string]float64{
 		"requests": float64(r.Requests), "served": float64(r.Served), "gave_up": float64(r.GaveUp), "failed": float64(r.Failed),
-		"asked": float64(r.Asked), "allowed": float64(r.Allowed), "denied": float64(r.Denied), "upstream_429": float64(r.Upstream429),
+		"asked": float64(r.Asked), "allowed": float64(r.Allowed), "denied": float64(r.Denied), "upstream_429": float64(r.Upstream429), "no_decision": float64(r.NoDecision),
 		"tokens_admitted": float64(r.TokensAdmitted), "elapsed_s": r.ElapsedS, "waited_s": r.WaitedS, "stretches": float64(r.Stretches),
 	}
 	for name, l := range map[string]latency{"wait": r.Wait, "decision": r.Decision, "reach": r.Reach} {
@@ -149,6 +149,7 @@ func (r *report) write(w io.Writer) {
 		{"asked", r.Asked, "asks for a permit"},
 		{"allowed", r.Allowed, ""},
 		{"denied", r.Denied, ""},
+		{"no decision", r.NoDecision, "asks that permitd did not answer, or with 503; asked again"},
 		{"upstream 429s", r.Upstream429, "calls that the provider refused"},
 	} {
 		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("%-14s %9d  %s", c.name, c.count, c.what), " "))

@@ -33,6 +33,7 @@ type counts struct {
 	Asked       int64 `json:"asked"`        // asks for a permit; a request asks again after each refusal
 	Allowed     int64 `json:"allowed"`      // asks that were granted
 	Denied      int64 `json:"denied"`       // asks that were denied
+	NoDecision  int64 `json:"no_decision"`  // asks without an answer, or that were answered 503; they were asked again
 	Upstream429 int64 `json:"upstream_429"` // calls that the provider refused
 }
 
@@ -68,6 +69,10 @@ func (t *tally) asked(latency, wait time.Duration, err error) {
 	defer t.mu.Unlock()
 	t.counts.Asked++
 	switch {
+	case noDecision(err):
+		t.counts.NoDecision++
+		t.note(err)
+		return
 	case err != nil:
 		return
 	case wait == admitted:
@@ -120,19 +125,24 @@ func (t *tally) giveUp() {
 }
 
 func (t *tally) fail(err error) {
+	t.mu.Lock()
+	t.counts.Failed++
+	t.note(err)
+	t.mu.Unlock()
+	t.onDone()
+}
+
+// note counts an error, and keeps the first of its kind. The tally is locked.
+func (t *tally) note(err error) {
 	kind := "other"
 	var call *callError
 	if errors.As(err, &call) {
 		kind = call.kind()
 	}
-	t.mu.Lock()
-	t.counts.Failed++
 	t.errors[kind]++
 	if t.example[kind] == "" {
 		t.example[kind] = err.Error()
 	}
-	t.mu.Unlock()
-	t.onDone()
 }
 
 // latency are percentiles in milliseconds.
