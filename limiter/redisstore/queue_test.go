@@ -1,0 +1,174 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/permitd/permitd/limiter"
+	"github.com/permitd/permitd/limiter/redisstore/redistest"
+)
+
+// stopped is a coordinator on a Redis that has stopped answering after it was given a policy.
+func stopped(t *testing.T, o Options) (*limiter.Coordinator, *redistest.Server) {
+	t.Helper()
+	server := redistest.Start(t)
+	c := limiter.New(open(t, server, o))
+	p, err := limiter.ParsePolicy([]byte(roomy))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.PutPolicy(t.Context(), "p", p, limiter.Match{}); err != nil {
+		t.Fatal(err)
+	}
+	if d, err := c.Acquire(t.Context(), limiter.Ask{Provider: "p", Key: "sk-0"}); err != nil || !d.Allowed {
+		t.Fatal(d, err)
+	}
+	server.Pause()
+	return c, server
+}
+
+// used is what the provider's limit holds, once Redis answers.
+func used(t *testing.T, c *limiter.Coordinator) int64 {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		u, err := c.Usage(t.Context(), limiter.UsageQuery{Provider: "p"})
+		if err == nil {
+			return u.Limits[0].Used
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestQueueIsBounded(t *testing.T) {
+	c, server := stopped(t, Options{Timeout: time.Second})
+	asks := make([]limiter.Ask, maxQueue+100)
+	for i := range asks {
+		asks[i] = limiter.Ask{Provider: "p", Key: "sk-" + strconv.Itoa(i)}
+	}
+	overloaded, unavailable := 0, 0
+	for _, r := range c.AcquireBatch(t.Context(), asks) {
+		switch {
+		case errors.Is(r.Err, limiter.ErrOverloaded):
+			overloaded++
+		case errors.Is(r.Err, limiter.ErrStoreUnavailable):
+			unavailable++
+		default:
+			t.Fatalf("%+v", r)
+		}
+	}
+	if overloaded != 100 || unavailable != maxQueue {
+		t.Errorf("%d overloaded, %d unavailable", overloaded, unavailable)
+	}
+	server.Resume()
+	for deadline := time.Now().Add(10 * time.Second); used(t, c) != 1; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d used, want the 1 that was granted", used(t, c))
+		}
+	}
+}
+
+func TestCallerIsReleasedWhenItsContextEnds(t *testing.T) {
+	c, server := stopped(t, Options{Timeout: time.Hour})
+	defer server.Resume() // for the connection, whose timeout is as long
+	ctx, cancel := context.WithCancel(t.Context())
+	answered := make(chan error)
+	go func() {
+		_, err := c.Acquire(ctx, limiter.Ask{Provider: "p", Key: "sk-0"})
+		answered <- err
+	}()
+	select {
+	case err := <-answered:
+		t.Fatalf("answered: %v", err)
+	case <-time.After(10 * time.Millisecond):
+	}
+	cancel()
+	select {
+	case err := <-answered:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("not released")
+	}
+}
+
+func TestClosedStoreIsUnavailable(t *testing.T) {
+	s := open(t, redistest.Shared(t), Options{})
+	c := limiter.New(s)
+	p, err := limiter.ParsePolicy([]byte(roomy))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.PutPolicy(t.Context(), "p", p, limiter.Match{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Acquire(t.Context(), limiter.Ask{Provider: "p", Key: "sk-0"}); !errors.Is(err, limiter.ErrStoreUnavailable) {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestScriptsThatRedisForgotAreSentAgain flushes the scripts between two asks of which each is charged once.
+func TestScriptsThatRedisForgotAreSentAgain(t *testing.T) {
+	server := redistest.Start(t)
+	s := open(t, server, Options{Timeout: patience})
+	c := limiter.New(s)
+	p, err := limiter.ParsePolicy([]byte(roomy))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.PutPolicy(t.Context(), "p", p, limiter.Match{}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range int64(3) {
+		if err := s.client.ScriptFlush(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if d, err := c.Acquire(t.Context(), limiter.Ask{Provider: "p", Key: "sk-0"}); err != nil || !d.Allowed {
+			t.Fatal(d, err)
+		}
+		if got := used(t, c); got != i+1 {
+			t.Errorf("%d used after %d grants", got, i+1)
+		}
+	}
+}
+
+// TestFullRedisChargesNothing takes all memory from Redis for a while.
+func TestFullRedisChargesNothing(t *testing.T) {
+	server := redistest.Start(t)
+	s := open(t, server, Options{Timeout: patience})
+	c := limiter.New(s)
+	p, err := limiter.ParsePolicy([]byte(roomy))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.PutPolicy(t.Context(), "p", p, limiter.Match{}); err != nil {
+		t.Fatal(err)
+	}
+	ask := limiter.Ask{Provider: "p", Key: "sk-0"}
+	if d, err := c.Acquire(t.Context(), ask); err != nil || !d.Allowed {
+		t.Fatal(d, err)
+	}
+	if err := s.client.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Acquire(t.Context(), ask); !errors.Is(err, limiter.ErrStoreUnavailable) {
+		t.Errorf("%v", err)
+	}
+	if err := s.client.ConfigSet(t.Context(), "maxmemory", "0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if d, err := c.Acquire(t.Context(), ask); err != nil || !d.Allowed {
+		t.Error(d, err)
+	}
+	if got := used(t, c); got != 2 {
+		t.Errorf("%d used, want 2", got)
+	}
+}
