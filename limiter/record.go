@@ -50,8 +50,12 @@ const (
 	maxGone    = MaxLimits // tracks kept of limits that the document no longer has
 )
 
-// newTag is a tag or generation: 130 random bits.
+// newTag is a tag: 130 random bits.
 func newTag() string { return rand.Text() }
+
+// newGeneration is 60 random bits: enough to tell a provider from those of its name that were deleted, and part of every
+// counter's name.
+func newGeneration() string { return rand.Text()[:12] }
 
 // deleted reports whether there is no document, though there may have been one.
 func (r Record) deleted() bool { return r.Body == nil }
@@ -66,7 +70,7 @@ func (r Record) nextPolicy(p *Policy) (next Record, restarted []string) {
 	next = r.successor()
 	next.Body = p.Body()
 	if r.deleted() {
-		next.Generation = newTag()
+		next.Generation = newGeneration()
 		next.Tracks = map[string]Track{}
 	} else {
 		next.Tracks = r.goneTracks()

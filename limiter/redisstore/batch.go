@@ -9,18 +9,21 @@ import (
 	"github.com/permitd/permitd/limiter"
 )
 
-// A script call has at most so many asks and keys, since Redis does nothing else meanwhile.
+// A script call has at most so many asks and keys, since Redis does nothing else meanwhile, and so many numbers, since Lua
+// takes no more than 8000 at once.
 const (
-	maxAsks = 128
-	maxKeys = 1000
+	maxAsks    = 128
+	maxKeys    = 1000
+	maxNumbers = 7000
 )
 
-// batch is one script call: the asks of one provider in the form that lua/lib.lua reads. What asks have in common
-// (documents, terms, counters) is sent once. A lane fills the same batch again and again.
+// batch is one script call: the asks of one provider in the form that lua/args.lua and lua/acquire.lua read. What asks
+// have in common (documents, terms, counters) is sent once. A lane fills the same batch again and again.
 type batch struct {
 	names keys
 	of    string // what the provider's keys begin with
 	asks  []*ask
+	lines int // of all asks
 
 	entries    map[limiter.DocID]int
 	stamps     map[stamp]int
@@ -29,7 +32,18 @@ type batch struct {
 	entryKeys  []string
 	counterKey []string
 
-	stampBlob, termsBlob, askBlob []byte
+	stampPart, termsPart, askPart packed
+	schedules                     []byte
+	in, out                       packed // as sent: all parts, and the format of the answer
+}
+
+// packed is binary data beside the format by which Lua's struct reads it.
+type packed struct{ format, data []byte }
+
+func (p *packed) reset() { p.format, p.data = p.format[:0], p.data[:0] }
+
+func (p *packed) add(o packed) {
+	p.format, p.data = append(p.format, o.format...), append(p.data, o.data...)
 }
 
 // stamp is a document (0 the policy, then the entries) and the tag it should have.
@@ -60,32 +74,44 @@ func (b *batch) reset() {
 	clear(b.stamps)
 	clear(b.terms)
 	clear(b.counters)
-	b.asks, b.entryKeys, b.counterKey = b.asks[:0], b.entryKeys[:0], b.counterKey[:0]
-	b.stampBlob, b.termsBlob, b.askBlob = b.stampBlob[:0], b.termsBlob[:0], b.askBlob[:0]
+	b.asks, b.entryKeys, b.counterKey, b.lines = b.asks[:0], b.entryKeys[:0], b.counterKey[:0], 0
+	for _, p := range []*packed{&b.stampPart, &b.termsPart, &b.askPart, &b.in, &b.out} {
+		p.reset()
+	}
+	b.schedules = b.schedules[:0]
 }
 
 // fits reports whether a call has room for an ask. An empty one has room for any.
 func (b *batch) fits(a *ask) bool {
-	return len(b.asks) < maxAsks && len(b.entryKeys)+len(b.counterKey)+a.lines+4 <= maxKeys || len(b.asks) == 0
+	asks, lines := len(b.asks)+1, b.lines+a.lines
+	return asks == 1 || asks <= maxAsks &&
+		len(b.entryKeys)+len(b.counterKey)+a.lines+4 <= maxKeys &&
+		6*asks+3*lines+2*(len(b.stamps)+3)+7*(len(b.terms)+a.lines)+8 <= maxNumbers &&
+		asks+4*lines <= maxNumbers
 }
 
 // add encodes a charge.
 func (b *batch) add(a *ask) {
 	c := a.charge
 	b.asks = append(b.asks, a)
-	blob := b.askBlob
-	blob = append16(blob, b.stamp(0, c.Stamps.Policy))
-	blob = append16(blob, b.entryStamp(limiter.DocID{Provider: c.Provider, Kind: limiter.KeyEntry, Name: c.KeyID}, c.Stamps.Key))
-	blob = append16(blob, b.entryStamp(limiter.DocID{Provider: c.Provider, Kind: limiter.PoolEntry, Name: c.Pool}, c.Stamps.Pool))
-	blob = append64(blob, float64(c.NotAfter))
-	blob = append(blob, flag(c.DryRun), byte(len(c.Lines)))
+	b.lines += len(c.Lines)
+	p := b.askPart
+	p.format = append(p.format, "HHHdBB"...)
+	p.data = append16(p.data, b.stamp(0, c.Stamps.Policy))
+	p.data = append16(p.data, b.entryStamp(limiter.DocID{Provider: c.Provider, Kind: limiter.KeyEntry, Name: c.KeyID}, c.Stamps.Key))
+	p.data = append16(p.data, b.entryStamp(limiter.DocID{Provider: c.Provider, Kind: limiter.PoolEntry, Name: c.Pool}, c.Stamps.Pool))
+	p.data = append64(p.data, float64(c.NotAfter))
+	p.data = append(p.data, flag(c.DryRun), byte(len(c.Lines)))
+	b.out.format = append(b.out.format, 'B')
 	for i := range c.Lines {
 		l := &c.Lines[i]
-		blob = append16(blob, b.term(l))
-		blob = append16(blob, b.counter(counterID{l.Terms.Counter, l.Subject, l.Model}))
-		blob = append64(blob, float64(l.Cost))
+		p.format = append(p.format, "HHd"...)
+		p.data = append16(p.data, b.term(l))
+		p.data = append16(p.data, b.counter(counterID{l.Terms.Counter, l.Subject, l.Model}))
+		p.data = append64(p.data, float64(l.Cost))
+		b.out.format = append(b.out.format, "I7I7I7B"...)
 	}
-	b.askBlob = blob
+	b.askPart = p
 }
 
 // entryStamp is 0 where an ask has no such entry to be checked.
@@ -107,8 +133,9 @@ func (b *batch) stamp(doc int, tag string) int {
 	if !ok {
 		n = len(b.stamps) + 1
 		b.stamps[stamp{doc, tag}] = n
-		b.stampBlob = append16(b.stampBlob, doc)
-		b.stampBlob = append(append(b.stampBlob, byte(len(tag))), tag...)
+		b.stampPart.format = append(b.stampPart.format, "HBc0"...)
+		b.stampPart.data = append16(b.stampPart.data, doc)
+		b.stampPart.data = append(append(b.stampPart.data, byte(len(tag))), tag...)
 	}
 	return n
 }
@@ -135,20 +162,23 @@ func (b *batch) term(l *limiter.Line) int {
 	}
 	n = len(b.terms) + 1
 	b.terms[id] = n
-	blob := append(b.termsBlob, flag(quota), flag(l.Terms.Limit.Mode == limiter.Shadow))
-	blob = append64(blob, float64(l.Terms.Limit.Burst))
-	blob = append64(blob, float64(l.Terms.Most()))
+	p := b.termsPart
+	p.format = append(p.format, "ddBBddd"...)
+	p.data = append64(append64(p.data, float64(l.Terms.Limit.Burst)), float64(l.Terms.Most()))
+	p.data = append(p.data, flag(l.Terms.Limit.Mode == limiter.Shadow), flag(quota))
+	s := &l.Terms.Schedule
 	if quota {
-		blob = append64(append64(blob, float64(l.Window.Start)), float64(l.Window.End))
+		p.data = append64(append64(append64(p.data, float64(l.Window.Start)), float64(l.Window.End)), 0)
 	} else {
-		s := &l.Terms.Schedule
-		blob = append(blob, byte(len(s.Changes)), flag(s.Cut))
-		blob = appendRate(blob, s.Slowest)
-		for _, c := range s.Changes {
-			blob = appendRate(append64(blob, float64(c.At)), c.Rate)
-		}
+		current := s.Changes[len(s.Changes)-1]
+		p.data = appendRate(append64(p.data, float64(current.At)), current.Rate)
 	}
-	b.termsBlob = blob
+	b.termsPart = p
+	b.schedules = append(b.schedules, byte(len(s.Changes)), flag(s.Cut))
+	b.schedules = appendRate(b.schedules, s.Slowest)
+	for _, c := range s.Changes {
+		b.schedules = appendRate(append64(b.schedules, float64(c.At)), c.Rate)
+	}
 	return n
 }
 
@@ -161,9 +191,16 @@ func (b *batch) keys(lane string) []string {
 
 // args are those of the call with that number.
 func (b *batch) args(seq int64) []any {
-	head := append64(nil, float64(seq))
-	head = append16(append16(head, len(b.entryKeys)), len(b.asks))
-	return []any{head, b.stampBlob, b.termsBlob, b.askBlob}
+	b.in.reset()
+	b.in.format = append(b.in.format, "<dHHHH"...)
+	b.in.data = append64(b.in.data, float64(seq))
+	for _, n := range []int{len(b.entryKeys), len(b.stamps), len(b.terms), len(b.asks)} {
+		b.in.data = append16(b.in.data, n)
+	}
+	b.in.add(b.stampPart)
+	b.in.add(b.termsPart)
+	b.in.add(b.askPart)
+	return []any{b.in.format, b.in.data, append([]byte{'<'}, b.out.format...), b.schedules}
 }
 
 func append16(b []byte, n int) []byte { return binary.LittleEndian.AppendUint16(b, uint16(n)) }
@@ -237,18 +274,12 @@ const lineSize = 7 + 7 + 7 + 1
 
 // next is the verdict on the next ask, which has so many lines, and what is said of them.
 func (r *reply) next(lines int) (verdict byte, of []byte, err error) {
-	if len(r.rest) == 0 {
+	size := 1 + lines*lineSize
+	if len(r.rest) < size {
 		return 0, nil, errReply
 	}
-	verdict, r.rest = r.rest[0], r.rest[1:]
-	switch verdict {
-	case granted, byte(limiter.Denied), grantedDry:
-		if len(r.rest) < lines*lineSize {
-			return 0, nil, errReply
-		}
-		of, r.rest = r.rest[:lines*lineSize], r.rest[lines*lineSize:]
-	case byte(limiter.Stale), byte(limiter.Late):
-	default:
+	verdict, of, r.rest = r.rest[0], r.rest[1:size], r.rest[size:]
+	if verdict < granted || verdict > grantedDry {
 		return 0, nil, fmt.Errorf("%w: verdict %d", errReply, verdict)
 	}
 	return verdict, of, nil
@@ -266,6 +297,9 @@ func (b *batch) answer(c *limiter.Charge, r *reply, verdict byte, lines []byte) 
 			Key:    b.entry(r, limiter.DocID{Provider: c.Provider, Kind: limiter.KeyEntry, Name: c.KeyID}, c.Stamps.Key),
 			Pool:   b.entry(r, limiter.DocID{Provider: c.Provider, Kind: limiter.PoolEntry, Name: c.Pool}, c.Stamps.Pool),
 		}
+	}
+	if v := c.Outcome.Verdict; v != limiter.Granted && v != limiter.Denied {
+		return
 	}
 	for i := range lines[:len(lines)/lineSize] {
 		c.Lines[i].State, c.Lines[i].Fits = readLine(&c.Lines[i], lines[i*lineSize:], r.now)

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	lanes    = 3    // calls in flight for one provider: one that Redis runs, one on the way there, one on the way back
+	lanes    = 2    // calls in flight for one provider: one that Redis runs, one on the way
 	maxQueue = 8192 // asks that wait for one provider
 )
 

@@ -52,8 +52,7 @@ func openSettable(t testing.TB) (*Store, func(limiter.Instant)) {
 	t.Helper()
 	prefix := "test-" + rand.Text()
 	s := open(t, redistest.Shared(t), Options{Prefix: prefix, Timeout: patience, noDenials: true, clock: fmt.Sprintf(`
-local now = tonumber(redis.call('GET', '%s:clock'))
-local function lifetime() return '600000' end
+local now, shortest = tonumber(redis.call('GET', '%s:clock')), 600000
 `, prefix)})
 	return s, func(now limiter.Instant) {
 		if err := s.client.Set(context.Background(), prefix+":clock", int64(now), 0).Err(); err != nil {

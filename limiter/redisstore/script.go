@@ -10,23 +10,27 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-//go:embed lua/clock.lua
-var clockSource string
-
-//go:embed lua/lib.lua
-var libSource string
-
-//go:embed lua/refund.lua
-var refundSource string
-
-//go:embed lua/acquire.lua
-var acquireSource string
-
-//go:embed lua/undo.lua
-var undoSource string
-
-//go:embed lua/swap.lua
-var swapSource string
+// The parts that scripts are made of.
+var (
+	//go:embed lua/clock.lua
+	clockSource string
+	//go:embed lua/args.lua
+	argsSource string
+	//go:embed lua/advance.lua
+	advanceSource string
+	//go:embed lua/acquire.lua
+	acquireSource string
+	//go:embed lua/write.lua
+	writeSource string
+	//go:embed lua/reply.lua
+	replySource string
+	//go:embed lua/refund.lua
+	refundSource string
+	//go:embed lua/undo.lua
+	undoSource string
+	//go:embed lua/swap.lua
+	swapSource string
+)
 
 // scripts are what the store runs. The first line of each says what Redis has to refuse before it starts: a full Redis
 // refuses to charge, but still lets charges be taken back.
@@ -34,8 +38,8 @@ type scripts struct{ acquire, undo, swap script }
 
 func newScripts(clock string) scripts {
 	return scripts{
-		acquire: newScript("#!lua", clock, libSource, acquireSource),
-		undo:    newScript("#!lua flags=allow-oom", clock, libSource, refundSource, undoSource),
+		acquire: newScript("#!lua", clock, argsSource, advanceSource, acquireSource, writeSource, replySource),
+		undo:    newScript("#!lua flags=allow-oom", clock, argsSource, advanceSource, refundSource, undoSource, writeSource, "return kept"),
 		swap:    newScript("#!lua", clock, swapSource),
 	}
 }

@@ -37,7 +37,7 @@ type sample struct {
 // tally is what one caller did.
 type tally struct {
 	calls   int
-	latency *hdrhistogram.Histogram
+	latency *hdrhistogram.Histogram // nil unless it is taken
 	err     error
 }
 
@@ -61,7 +61,9 @@ func (c *contender) measure(ctx context.Context, redis *redisServer, d time.Dura
 			return sample{}, fmt.Errorf("%s: %w", c.name, t.err)
 		}
 		sum.calls += t.calls
-		sum.latency.Merge(t.latency)
+		if t.latency != nil {
+			sum.latency.Merge(t.latency)
+		}
 	}
 	decisions := float64(sum.calls * c.per)
 	s := sample{PerSecond: decisions / elapsed.Seconds(), Allocs: float64(allocs) / decisions}
@@ -98,7 +100,10 @@ func (c *contender) work(ctx context.Context, d time.Duration) ([]tally, time.Du
 
 // spin calls at least once, and until it is told to stop.
 func (c *contender) spin(ctx context.Context, call call, stop *atomic.Bool) tally {
-	t := tally{latency: newLatency()}
+	var t tally
+	if c.timed {
+		t.latency = newLatency()
+	}
 	for {
 		var began time.Time
 		if c.timed {

@@ -1,79 +1,65 @@
--- Store.Decide for the asks of one call, in order.
+-- Store.Decide for the asks of one call, in order. An ask is 6 numbers, stamps of policy, key and pool, not-after,
+-- whether a dry run, and its lines, which are 3 each: terms, counter, cost. The answer has a verdict for each ask and 4
+-- numbers for each line: used, part (of a quota: the end of the window), total, and 1 if the cost fit or would have, plus
+-- 2 if not all of it was charged.
 local GRANTED, DENIED, STALE, LATE, DRY = 1, 2, 3, 4, 5
 
 if held[1] and parse('<d', held[1]) >= seq then
   return {} -- given up by its sender before it came here: undo.lua
 end
 
-local LINES = {}
-for n = 1, 64 do LINES[n] = '<' .. string.rep('HHd', n) end
-
-local out, pos, charged = {pack('<d', now)}, 1, false
-local outdated = {}
-
-local function admit(lines, n, dry)
-  local granted = true
-  local before = {}
-  for i = 1, n do
-    local t, c, cost = lines[3 * i - 2], lines[3 * i - 1], lines[3 * i]
-    advance(c, t)
-    local fits = cost == 0 or cost <= burst[t] - used[c] - (part[c] > 0 and 1 or 0)
-    before[i] = fits and 1 or 0
-    granted = granted and (fits or shadow[t])
-  end
-  for i = 1, n do
-    local t, c, cost = lines[3 * i - 2], lines[3 * i - 1], lines[3 * i]
-    if not granted then
-      if moved[c] then dirty[c] = t end
-    elseif not dry and cost > 0 then
-      local was = used[c]
-      used[c] = min(min(was + cost, LIMIT), max(was, most[t]))
-      if used[c] ~= was + cost then before[i] = before[i] + 2 end
-      total[c] = min(total[c] + used[c] - was, LIMIT)
-      dirty[c] = t
-      charged = true
-    end
-  end
-  out[#out + 1] = pack('<B', not granted and DENIED or dry and DRY or GRANTED)
-  for i = 1, n do
-    local c = lines[3 * i - 1]
-    out[#out + 1] = pack('<I7I7I7B', used[c], windowEnd[lines[3 * i - 2]] and mark[c] or part[c], total[c], before[i])
-  end
-end
-
+local out, o, charged, outdated = {}, 0, false, nil
 for _ = 1, asks do
-  local policy, key, pool, notAfter, dry, n
-  policy, key, pool, notAfter, dry, n, pos = parse('<HHHdBB', askBlob, pos)
-  local verdict
-  if now > notAfter then
+  local policy, key, pool, verdict = a[at + 1], a[at + 2], a[at + 3], GRANTED
+  local first, last = at + 7, at + 4 + 3 * a[at + 6] -- lines
+  if now > a[at + 4] then
     verdict = LATE
   elseif not (current[policy] and current[key] and current[pool]) then
     verdict = STALE
+    outdated = outdated or {}
     outdated[policy], outdated[key], outdated[pool] = true, true, true
-  elseif n == 0 then
-    verdict = dry == 1 and DRY or GRANTED
   else
-    local lines = {parse(LINES[n], askBlob, pos)}
-    for i = 1, n do
-      local t = lines[3 * i - 2]
-      if windowEnd[t] and (now < windowStart[t] or now >= windowEnd[t]) then verdict = LATE end
+    if a[at + 5] == 1 then verdict = DRY end
+    for j = first, last, 3 do
+      local n, k, cost = a[j], 8 * a[j + 1] - 8, a[j + 2]
+      local t = termsAt + 7 * n
+      if a[t + 4] == 1 and (now < a[t + 5] or now >= a[t + 6]) then
+        verdict = LATE
+        break
+      end
+      if not s[k + 1] then advance(k, n) end
+      if cost > 0 and a[t + 3] == 0 and cost > a[t + 1] - s[k + 1] - (s[k + 2] > 0 and 1 or 0) then verdict = DENIED end
     end
-    if not verdict then admit(lines, n, dry == 1) end
   end
-  if verdict then out[#out + 1] = pack('<B', verdict) end
-  pos = pos + 12 * n
-end
-
-write()
-local reply = {table.concat(out)}
-if charged then -- what undo.lua goes by, should this reply be lost
-  redis.call('SET', KEYS[2], pack('<d', seq) .. reply[1], 'PX', lifetime(DAY))
-end
-for stamp in pairs(outdated) do
-  if not current[stamp] then
-    local doc = document[stamp]
-    reply[#reply + 1] = doc
-    reply[#reply + 1] = doc == 0 and redis.call('GET', KEYS[1]) or doc ~= 0 and held[1 + doc] or ''
+  o = o + 1
+  out[o] = verdict
+  if verdict == STALE or verdict == LATE then
+    for _ = first, last, 3 do
+      out[o + 1], out[o + 2], out[o + 3], out[o + 4] = 0, 0, 0, 0
+      o = o + 4
+    end
+  else
+    for j = first, last, 3 do
+      local n, k, cost = a[j], 8 * a[j + 1] - 8, a[j + 2]
+      local t, u = termsAt + 7 * n, s[k + 1]
+      local flags = (cost == 0 or cost <= a[t + 1] - u - (s[k + 2] > 0 and 1 or 0)) and 1 or 0
+      local write = verdict == DENIED and s[k + 6]
+      if verdict == GRANTED and cost > 0 then
+        local v = u + cost
+        if v > a[t + 2] then
+          v = math.max(u, a[t + 2])
+          if v ~= u + cost then flags = flags + 2 end
+        end
+        s[k + 1], s[k + 4] = v, math.min(s[k + 4] + v - u, LIMIT)
+        write, charged = true, true
+      end
+      if write and not s[k + 7] then
+        s[k + 7] = n
+        dirty[#dirty + 1] = k
+      end
+      out[o + 1], out[o + 2], out[o + 3], out[o + 4] = s[k + 1], a[t + 4] == 1 and s[k + 3] or s[k + 2], s[k + 4], flags
+      o = o + 4
+    end
   end
+  at = last + 2
 end
-return reply

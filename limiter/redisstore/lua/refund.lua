@@ -1,52 +1,53 @@
--- refund gives back units of a charge after which the counter's total and mark were those: Terms.Refund.
+-- refund gives back cost units of a charge after which the counter's total and mark were those: Terms.Refund. The
+-- counter's fields follow s[k], and n numbers its terms.
 local MAX_REFUNDS = 32
 
-local function refund(c, t, totalThen, markThen, n)
-  if windowEnd[t] then
-    n = min(n, used[c])
-    if n > 0 and mark[c] == markThen then
-      used[c] = used[c] - n
-      dirty[c] = t
-    end
-    return
-  end
-  if totalThen > total[c] or total[c] >= LIMIT or now > markThen + DAY * 1000 then return end
-  local charge, given = {}, {}
-  local later, place = total[c] - totalThen, 1
-  for pos = 1, #refunds[c], 14 do
-    local i = #charge + 1
-    charge[i], given[i] = parse('<I7I7', refunds[c], pos)
-    if charge[i] > totalThen then later = later - given[i] else place = i + 1 end
-  end
-  n = min(n, used[c] + (part[c] > 0 and 1 or 0) - later)
-  if n <= 0 then return end
-  used[c] = used[c] - n
-  if used[c] < later then -- all that is left of the charge, the last unit in part
-    used[c], part[c] = later, 0
-  end
-  dirty[c] = t
-  if charge[place - 1] == totalThen then
-    given[place - 1] = given[place - 1] + n
+local function refund(k, n, totalThen, markThen, cost)
+  local u, p, total = s[k + 1], s[k + 2], s[k + 4]
+  if a[termsAt + 7 * n + 4] == 1 then
+    cost = math.min(cost, u)
+    if cost <= 0 or s[k + 3] ~= markThen then return end
+    s[k + 1] = u - cost
   else
-    table.insert(charge, place, totalThen)
-    table.insert(given, place, n)
-  end
-  local whole = used[c] + (part[c] > 0 and 1 or 0)
-  local beyond, first = total[c], #charge + 1
-  while first > 1 and whole > beyond - charge[first - 1] do
-    first = first - 1
-    beyond = beyond - given[first]
-  end
-  if #charge - first + 1 > MAX_REFUNDS then
-    local nearest = first + 1
-    for i = first + 2, #charge do
-      if charge[i] - charge[i - 1] < charge[nearest] - charge[nearest - 1] then nearest = i end
+    if totalThen > total or total >= LIMIT or now > markThen + 86400000000 then return end
+    local charge, given = {}, {}
+    local later, place = total - totalThen, 1
+    for pos = 1, #s[k + 5], 14 do
+      local i = #charge + 1
+      charge[i], given[i] = parse('<I7I7', s[k + 5], pos)
+      if charge[i] > totalThen then later = later - given[i] else place = i + 1 end
     end
-    given[nearest - 1] = given[nearest - 1] + given[nearest]
-    table.remove(charge, nearest)
-    table.remove(given, nearest)
+    cost = math.min(cost, u + (p > 0 and 1 or 0) - later)
+    if cost <= 0 then return end
+    u = u - cost
+    if u < later then u, p = later, 0 end -- all that is left of the charge, the last unit in part
+    if charge[place - 1] == totalThen then
+      given[place - 1] = given[place - 1] + cost
+    else
+      table.insert(charge, place, totalThen)
+      table.insert(given, place, cost)
+    end
+    local whole = u + (p > 0 and 1 or 0)
+    local beyond, first = total, #charge + 1
+    while first > 1 and whole > beyond - charge[first - 1] do
+      first = first - 1
+      beyond = beyond - given[first]
+    end
+    if #charge - first + 1 > MAX_REFUNDS then
+      local nearest = first + 1
+      for i = first + 2, #charge do
+        if charge[i] - charge[i - 1] < charge[nearest] - charge[nearest - 1] then nearest = i end
+      end
+      given[nearest - 1] = given[nearest - 1] + given[nearest]
+      table.remove(charge, nearest)
+      table.remove(given, nearest)
+    end
+    local tail = {}
+    for i = first, #charge do tail[#tail + 1] = pack('<I7I7', charge[i], given[i]) end
+    s[k + 1], s[k + 2], s[k + 5] = u, p, table.concat(tail)
   end
-  local tail = {}
-  for i = first, #charge do tail[#tail + 1] = pack('<I7I7', charge[i], given[i]) end
-  refunds[c] = table.concat(tail)
+  if not s[k + 7] then
+    s[k + 7] = n
+    dirty[#dirty + 1] = k
+  end
 end

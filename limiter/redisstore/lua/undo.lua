@@ -6,31 +6,25 @@ if last > seq or last == seq and #record == 8 then return 0 end
 
 local kept = 0 -- lines that could not be taken back
 if last == seq then
-  local at, pos = parse('<d', record, 9), 1
-  local from = 17
-  for a = 1, asks do
-    local policy, key, pool, _, _, n
-    policy, key, pool, _, _, n, pos = parse('<HHHdBB', askBlob, pos)
-    local verdict = parse('<B', record, from)
-    from = from + 1
-    for i = 1, n do
-      local t, c, cost
-      t, c, cost, pos = parse('<HHd', askBlob, pos)
-      if verdict == 1 or verdict == 2 or verdict == 5 then
-        local _, second, n, flags = parse('<I7I7I7B', record, from)
-        from = from + 22
-        if verdict == 1 and cost > 0 and flags < 2 and sub(ARGV[5], a, a) == '1' then
-          if current[policy] and current[key] and current[pool] then
-            advance(c, t)
-            refund(c, t, n, windowEnd[t] and second or at, cost)
-          else -- edited since: at which rate it drained is not known here
-            kept = kept + 1
-          end
+  local moment, out, o = parse('<d', record, 9), {parse(ARGV[3], record, 17)}, 0
+  for ask = 1, asks do
+    local known = current[a[at + 1]] and current[a[at + 2]] and current[a[at + 3]]
+    local lost = out[o + 1] == 1 and sub(ARGV[5], ask, ask) == '1'
+    o = o + 1
+    local first = at + 7
+    at = at + 6 + 3 * a[at + 6]
+    for j = first, at, 3 do
+      local n, k, cost = a[j], 8 * a[j + 1] - 8, a[j + 2]
+      if lost and cost > 0 and out[o + 4] < 2 then
+        if known then
+          if not s[k + 1] then advance(k, n) end
+          refund(k, n, out[o + 3], a[termsAt + 7 * n + 4] == 1 and out[o + 2] or moment, cost)
+        else -- edited since: at which rate it drained is not known here
+          kept = kept + 1
         end
       end
+      o = o + 4
     end
   end
-  write()
 end
-redis.call('SET', KEYS[2], pack('<d', seq), 'PX', lifetime(DAY))
-return kept
+redis.call('SET', KEYS[2], pack('<d', seq), 'PX', 86400000)

@@ -1,0 +1,38 @@
+-- What the scripts are called with, as batch.go writes it. All numbers of a call are read at once: Redis makes the
+-- functions and tables of a script anew for each call, so there are few of either.
+--
+-- KEYS: the policy, the lane, entries, counters.
+-- ARGV: a format and what it formats; the format of the answer; the schedules of rates.
+local parse, pack, sub = struct.unpack, struct.pack, string.sub
+local LIMIT = 4000000000000000 -- of every count of units
+local EXACT = 9007199254740992 -- from here on doubles skip whole numbers
+
+local a = {parse(ARGV[1], ARGV[2])}
+local seq, entries, stamps, terms, asks, at = a[1], a[2], a[3], a[4], a[5], 5
+
+local held = redis.call('MGET', unpack(KEYS, 2))
+local policyHead = redis.call('GETRANGE', KEYS[1], 0, 64)
+
+-- Stamps are a document (0 the policy, then the entries) and the tag it should have. Is it the document's? Number 0 is
+-- no document at all.
+local current = {[0] = true}
+for n = 1, stamps do
+  local doc, tag = a[at + 1], a[at + 2]
+  local head = doc == 0 and policyHead or held[1 + doc] or ''
+  if tag == '' then
+    current[n] = head == ''
+  else
+    current[n] = sub(head, 1, #tag + 1) == tag .. '\n'
+  end
+  at = at + 2
+end
+
+-- Terms are 7 numbers each: burst, the most that may be owed, whether a shadow, whether a quota; of a quota its window
+-- and 0, of a rate the change in force: since when, units, per. a[termsAt+7*n+1] is the first of the n-th.
+local termsAt = at - 7
+at = at + 7 * terms
+
+-- Counters, once advanced to now, are 8 fields each: used, part, mark, total, refunds (packed), whether to be written
+-- though nothing was charged, the terms to be written under, and until when Redis keeps the counter as it is (of a quota:
+-- whether it does). s[8*n-7] is the first of the n-th, held[1+entries+n] what was stored.
+local s, dirty = {}, {}

@@ -1,0 +1,13 @@
+local answer = pack('<d', now) .. pack(ARGV[3], unpack(out))
+if charged then -- what undo.lua goes by, should this reply be lost
+  redis.call('SET', KEYS[2], pack('<d', seq) .. answer, 'PX', 86400000)
+end
+local reply = {answer}
+for stamp in pairs(outdated or {}) do
+  if not current[stamp] then
+    local doc = a[4 + 2 * stamp]
+    reply[#reply + 1] = doc
+    reply[#reply + 1] = doc == 0 and redis.call('GET', KEYS[1]) or doc ~= 0 and held[1 + doc] or ''
+  end
+end
+return reply
