@@ -66,7 +66,7 @@ func TestWithoutItsRedis(t *testing.T) {
 	server := redistest.Start(t)
 	server.Kill()
 	code, _, stderr := call(t, "", "--addr", "127.0.0.1:0", "--redis-url", server.URL())
-	if code != 1 || !strings.Contains(stderr, "Redis can't be used") || strings.Count(strings.TrimSpace(stderr), "\n") != 0 {
+	if code != 1 || !strings.Contains(stderr, "can't use this Redis") || strings.Count(strings.TrimSpace(stderr), "\n") != 0 {
 		t.Errorf("exit %d\n%s", code, stderr)
 	}
 }

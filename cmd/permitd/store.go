@@ -23,7 +23,7 @@ func openStore(ctx context.Context, cfg *config) (store limiter.Store, end func(
 	warnings, err := s.Check(ctx)
 	if err != nil {
 		s.Close()
-		return nil, nil, fmt.Errorf("Redis can't be used (is it running, and is --redis-url right?): %w", err)
+		return nil, nil, fmt.Errorf("can't use this Redis (is it running, and is --redis-url right?): %w", err)
 	}
 	for _, w := range warnings {
 		cfg.log.Warn(w)

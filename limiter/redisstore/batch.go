@@ -224,7 +224,7 @@ func flag(set bool) byte {
 const granted, grantedDry = byte(limiter.Granted), 5
 
 var (
-	errReply = errors.New("Redis answered what the script does not")
+	errReply = errors.New("the answer is not one that the script gives")
 	errGone  = errors.New("the call was given up before it came to Redis")
 )
 

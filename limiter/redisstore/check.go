@@ -28,10 +28,10 @@ func judge(info map[string]string) (warnings []string, err error) {
 	version := info["redis_version"]
 	major, _, _ := strings.Cut(version, ".")
 	if n, err := strconv.Atoi(major); err != nil || n < 7 {
-		return nil, fmt.Errorf("Redis is version %q: permitd needs 7.0 or later, whose scripts can say what they must be refused for", version)
+		return nil, fmt.Errorf("it is version %q: permitd needs 7.0 or later, whose scripts can say what they must be refused for", version)
 	}
 	if info["role"] != "master" {
-		return nil, fmt.Errorf("Redis at this address is a %s: give the address of the primary, permitd writes", info["role"])
+		return nil, fmt.Errorf("it is a %s: give the address of the primary, permitd writes", info["role"])
 	}
 	if policy := info["maxmemory_policy"]; info["maxmemory"] != "0" && policy != "noeviction" {
 		warnings = append(warnings, fmt.Sprintf("Redis may evict counters when memory is short (maxmemory-policy is %s): limits then admit more than they should; set it to noeviction", policy))

@@ -21,8 +21,9 @@
 // call will find that it was given up. Calls of a lane are numbered upwards, so that one that was delayed on the way never
 // takes effect after its undo. Nothing is ever sent twice: scripts are sent as commands that go-redis does not retry.
 //
-// An undo refunds what has not drained. Where a document was edited between the charge and its undo, the charges to
-// rates stay: at which speed they drained is not known then, and too much charged is the safe side.
+// An undo refunds what has not drained. Where a document that an ask was resolved under was edited between the charge and
+// its undo, what it was charged to rates stays: at which speed that drained is not known then, and too much charged is the
+// safe side.
 //
 // # What is stored
 //
@@ -30,9 +31,9 @@
 //
 //	permitd:1:{p}:policy        the policy: tag, time, record as JSON, document; each on a line
 //	permitd:1:{p}:key:K         the entry of a key; likewise pool:P
-//	permitd:1:{p}:c:C:S:M       a counter: limit C, subject S, model M; 45 bytes and refunds, or 21 bytes for a quota
+//	permitd:1:{p}:c:C:S:M       a counter: limit C, subject S, model M; 50 bytes and refunds, or 21 bytes for a quota
 //	permitd:1:{p}:lane:I:N      what the last call of a lane of an instance did, for a day
 //	permitd:1:providers         the names of all providers
 //
-// Counters expire a day after they would have drained, quotas with their window.
+// Counters expire one to two days after they would have drained, quotas with their window.
 package redisstore

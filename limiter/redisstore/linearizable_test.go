@@ -23,6 +23,15 @@ import (
 // PERMITD_HISTORIES says how many such histories; PERMITD_SEED repeats what the clients do, though not how it interleaves.
 func TestHistoriesAreLinearizable(t *testing.T) { explore(t, newFleet(t), false) }
 
+// TestHistoriesWithRememberedDenials has denials come from memory, which may lag.
+func TestHistoriesWithRememberedDenials(t *testing.T) {
+	f := newFleet(t)
+	for _, s := range f.stores {
+		s.denials = newDenials()
+	}
+	explore(t, f, true)
+}
+
 // explore checks histories of a fleet. With staleDenials only grants and what is read have to be current.
 func explore(t *testing.T, f *fleet, staleDenials bool) {
 	total, seed := environment(t, "PERMITD_HISTORIES", 60), uint64(environment(t, "PERMITD_SEED", int(mathrand.Uint32())))

@@ -16,9 +16,10 @@ if last == seq then
     for j = first, at, 3 do
       local n, k, cost = a[j], 8 * a[j + 1] - 8, a[j + 2]
       if lost and cost > 0 and out[o + 4] < 2 then
-        if known then
+        local quota = a[termsAt + 7 * n + 4] == 1
+        if quota or known then
           if not s[k + 1] then advance(k, n) end
-          refund(k, n, out[o + 3], a[termsAt + 7 * n + 4] == 1 and out[o + 2] or moment, cost)
+          refund(k, n, out[o + 3], quota and out[o + 2] or moment, cost)
         else -- edited since: at which rate it drained is not known here
           kept = kept + 1
         end
