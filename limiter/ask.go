@@ -1,13 +1,17 @@
 package limiter
 
+import "time"
+
 // Ask is a request for a permit.
 type Ask struct {
 	Provider string
-	Key      string // the API key, or KeyID
-	KeyID    string // see [KeyID]
-	Model    string // "" only where no enforced limit looks at the model
-	Cost     Costs  // by unit; requests is 1 unless named
-	DryRun   bool   // charge nothing, answer as if
+	Key      string        // the API key, or KeyID
+	KeyID    string        // see [KeyID]
+	Model    string        // "" only where no enforced limit looks at the model
+	Cost     Costs         // by unit; requests is 1 unless named
+	DryRun   bool          // charge nothing, answer as if
+	Hold     bool          // keep a record, so that the permit can be settled
+	TTL      time.Duration // of the hold, in whole milliseconds; default and at most the policy's hold_ttl
 }
 
 // Validate checks all that can be checked without the policy, and fills in KeyID. Pointers in the [*InvalidError] are
@@ -33,20 +37,9 @@ func (a *Ask) Validate() error {
 	if a.Model != "" && !printable(a.Model, MaxModelLen) {
 		f.add("/model", "must be 1 to %d printable characters", MaxModelLen)
 	}
-	if len(a.Cost) > MaxUnitsPerAsk {
-		f.add("/cost", "names %d units; at most %d are allowed", len(a.Cost), MaxUnitsPerAsk)
-	}
-	for i, c := range a.Cost {
-		at := pointer("/cost", c.Unit)
-		if !ValidUnit(c.Unit) {
-			f.add(at, "a unit must match %s", unitPattern)
-		}
-		if c.Amount < 0 || c.Amount > MaxAmount {
-			f.add(at, "must be a whole number from 0 to %d", MaxAmount)
-		}
-		if _, twice := a.Cost[:i].of(c.Unit); twice {
-			f.add(at, "is given twice")
-		}
+	a.Cost.check(&f)
+	if a.TTL < 0 || a.TTL > 0 && !a.Hold {
+		f.add("/ttl_ms", "goes with hold, and must be from 1 to the provider's hold_ttl")
 	}
 	if err := f.err(); err != nil {
 		return err
@@ -55,4 +48,29 @@ func (a *Ask) Validate() error {
 		a.KeyID, a.Key = KeyID(a.Key), ""
 	}
 	return nil
+}
+
+// check adds what is wrong with the costs.
+func (c Costs) check(f *faults) {
+	if len(c) > MaxUnitsPerAsk {
+		f.add("/cost", "names %d units; at most %d are allowed", len(c), MaxUnitsPerAsk)
+		return
+	}
+	for i, k := range c {
+		if !ValidUnit(k.Unit) {
+			f.add(pointer("/cost", k.Unit), "a unit must match %s", unitPattern)
+		}
+		if k.Amount < 0 || k.Amount > MaxAmount {
+			f.add(pointer("/cost", k.Unit), "must be a whole number from 0 to %d", MaxAmount)
+		}
+		if _, twice := c[:i].of(k.Unit); twice {
+			f.add(pointer("/cost", k.Unit), "is given twice")
+		}
+	}
+}
+
+func (c Costs) validate() error {
+	var f faults
+	c.check(&f)
+	return f.err()
 }

@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -154,6 +155,19 @@ func (c *Coordinator) prepare(ctx context.Context, a *attempt) error {
 	}
 	a.charge.NotAfter = a.now.later(askLifetime)
 	a.resolve(k)
+	return a.hold(policy.policy)
+}
+
+// hold asks for a record of the charge, if the ask does.
+func (a *attempt) hold(p *Policy) error {
+	a.charge.Hold = nil
+	if !a.ask.Hold || a.ask.DryRun || a.refusal != nil {
+		return nil
+	}
+	if a.ask.TTL > p.HoldTTL {
+		return &InvalidError{[]Fault{{"/ttl_ms", "must be at most the provider's hold_ttl, " + FormatDuration(p.HoldTTL)}}}
+	}
+	a.charge.Hold = &NewHold{TTL: cmp.Or(a.ask.TTL, p.HoldTTL), Keep: max(p.HoldTTL, minKept), Body: a.reservation().body()}
 	return nil
 }
 
@@ -163,7 +177,7 @@ func (c *Coordinator) conclude(a *attempt) bool {
 	c.learn(o.Now)
 	switch o.Verdict {
 	case Stale:
-		a.err = c.adopt(a)
+		a.err = c.adopt(a.ask.Provider, a.charge.KeyID, a.charge.Pool, &o.Current)
 		a.now = 0
 		return a.err != nil
 	case Late:
@@ -186,20 +200,22 @@ func (c *Coordinator) conclude(a *attempt) bool {
 		IgnoredUnits: a.ignored,
 	}
 	a.decision.read(&a.charge)
+	if o.Verdict == Granted && a.charge.Hold != nil {
+		a.decision.PermitID, a.decision.Expires = a.charge.PermitID, o.Expires.Time()
+	}
 	return true
 }
 
 // adopt takes over the documents that a stale answer brought.
-func (c *Coordinator) adopt(a *attempt) error {
-	current := &a.charge.Outcome.Current
+func (c *Coordinator) adopt(provider, keyID, pool string, current *Current) error {
 	if r := current.Policy; r != nil {
-		if _, err := c.adoptPolicy(a.ask.Provider, *r); err != nil {
+		if _, err := c.adoptPolicy(provider, *r); err != nil {
 			return err
 		}
 	}
 	for id, r := range map[DocID]*Record{
-		{a.ask.Provider, KeyEntry, a.charge.KeyID}: current.Key,
-		{a.ask.Provider, PoolEntry, a.charge.Pool}: current.Pool,
+		{provider, KeyEntry, keyID}: current.Key,
+		{provider, PoolEntry, pool}: current.Pool,
 	} {
 		if r == nil {
 			continue

@@ -15,6 +15,8 @@ type Decision struct {
 	Degraded     bool   // decided without the shared store
 	Limits       []LimitStatus
 	IgnoredUnits []string      // units named in the ask that no limit counts
+	PermitID     string        // with a hold: what to settle it by
+	Expires      time.Time     // and until when
 	RetryAfter   time.Duration // of a denial: the longest wait of the limits that refused
 }
 

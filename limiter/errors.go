@@ -19,6 +19,10 @@ var (
 	ErrKeyDisabled = errors.New("key disabled")
 	// ErrCostExceedsLimit: the cost is more than an enforced limit ever admits at once. Always a [*CostError].
 	ErrCostExceedsLimit = errors.New("cost exceeds limit")
+	// ErrUnknownPermit: no record of the permit is kept: it never was, it had no hold, or its time is over.
+	ErrUnknownPermit = errors.New("unknown permit")
+	// ErrPermitClosed: the permit was settled or cancelled, or has expired, so that this can't be done to it any more.
+	ErrPermitClosed = errors.New("permit closed")
 	// ErrConflict: the stored document is no longer the one that a write was made for.
 	ErrConflict = errors.New("document changed meanwhile")
 	// ErrStoreUnavailable: the store gave no answer that could be used.

@@ -9,6 +9,8 @@ import (
 // shelf is a Store that keeps documents in a map, and grants whatever is resolved under the current ones. Functions that
 // are set take the place of that.
 type shelf struct {
+	Store // nil: it keeps no holds
+
 	tb   testing.TB
 	docs map[DocID]Record
 	now  Instant

@@ -1,6 +1,9 @@
 package limiter
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Store keeps documents and counters, and decides. Its clock is the only one that counts.
 //
@@ -19,6 +22,18 @@ type Store interface {
 	// stands. A verdict of 0 comes with an Err that says why there is none: [ErrStoreUnavailable], [ErrOverloaded], or
 	// the context's; then nothing stays charged.
 	Decide(ctx context.Context, charges []*Charge)
+
+	// Hold reads the record of a permit.
+	Hold(ctx context.Context, provider, permitID string) (Hold, error)
+
+	// CloseHold settles or cancels a hold, as one atomic step: unless it is closed or not kept, it is checked like a charge
+	// (Stale, or Late for a window that does not hold now), and then every line's change is applied and noted in the
+	// record. A hold is closed once, however often and wherever it is asked for.
+	CloseHold(ctx context.Context, c *Closing)
+
+	// ExtendHold has an open hold that has not expired expire no earlier than ttl from now, up to [MaxHoldLife] after it
+	// began, and returns it as it is then.
+	ExtendHold(ctx context.Context, provider, permitID string, ttl time.Duration) (Hold, error)
 
 	// Load reads one document. One that was never written is the zero Record; one that was deleted has no Body.
 	Load(ctx context.Context, id DocID) (Record, error)
@@ -52,7 +67,8 @@ type Charge struct {
 	PermitID string // chosen by the instance, unique
 	NotAfter Instant
 	DryRun   bool
-	Lines    []Line // none: only the stamps are checked
+	Lines    []Line   // none: only the stamps are checked
+	Hold     *NewHold // keep a record under PermitID if it is granted; nil: none
 
 	Outcome Outcome
 }
@@ -78,6 +94,7 @@ type Outcome struct {
 	Now     Instant // the store's time of the decision
 	Err     error
 	Current Current // when Stale
+	Expires Instant // of the hold, when one was made
 }
 
 // Current are the documents as they stand, of those whose stamp was not current; nil for the others.

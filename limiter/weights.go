@@ -43,6 +43,15 @@ func (w Weights) String() string {
 	return strings.Join(parts, ",")
 }
 
+// byUnit is w as a map.
+func (w Weights) byUnit() map[string]int64 {
+	m := make(map[string]int64, len(w))
+	for _, k := range w {
+		m[k.Unit] = k.Weight
+	}
+	return m
+}
+
 // names reports whether a unit is weighed.
 func (w Weights) names(unit string) bool {
 	return slices.ContainsFunc(w, func(k Weight) bool { return k.Unit == unit })

@@ -43,6 +43,7 @@ type Store struct {
 	hand      atomic.Uint32 // where the search for room goes on
 	seed      maphash.Seed
 	shards    [shardCount]shard
+	holds     holds
 	documents documents
 }
 
@@ -60,6 +61,7 @@ func New(o Options) *Store {
 	for i := range s.shards {
 		s.shards[i].counters = map[counterKey]*counter{}
 	}
+	s.holds.init()
 	return s
 }
 
@@ -107,7 +109,7 @@ func (s *Store) decide(c *limiter.Charge) {
 func (s *Store) windowsHold(c *limiter.Charge, now limiter.Instant) bool {
 	for i := range c.Lines {
 		l := &c.Lines[i]
-		if l.Terms.Limit.Kind == limiter.KindQuota && !l.Window.Contains(now) {
+		if l.Terms != nil && l.Terms.Limit.Kind == limiter.KindQuota && !l.Window.Contains(now) {
 			return false
 		}
 	}
@@ -126,9 +128,7 @@ func (s *Store) admit(c *limiter.Charge, places []place, held shardSet) {
 	for i := range c.Lines {
 		l, at := &c.Lines[i], &places[i]
 		var state limiter.State
-		if at.counter = s.shards[at.shard].counters[keyOf(l)]; at.counter != nil {
-			state = at.counter.state
-		} else if l.Cost > 0 {
+		if at.counter, state = s.shards[at.shard].find(keyOf(l)); at.counter == nil && l.Cost > 0 {
 			missing++
 		}
 		l.State = l.Terms.Advance(state, c.Outcome.Now, l.Window)
@@ -141,7 +141,7 @@ func (s *Store) admit(c *limiter.Charge, places []place, held shardSet) {
 		restamp(c, places)
 	case c.DryRun:
 		c.Outcome.Verdict = limiter.Granted
-	case missing > 0 && !s.room(int64(missing), held, c.Outcome.Now):
+	case !s.room(missing, c.Hold != nil, held, c.Outcome.Now):
 		c.Outcome.Err = limiter.ErrOverloaded
 	default:
 		c.Outcome.Verdict = limiter.Granted
@@ -152,19 +152,30 @@ func (s *Store) admit(c *limiter.Charge, places []place, held shardSet) {
 	}
 }
 
-// charge writes the cost of every line.
+// charge writes the cost of every line, and keeps a record if that is asked for.
 func (s *Store) charge(c *limiter.Charge, places []place) {
+	var receipts []limiter.Receipt
+	if c.Hold != nil {
+		receipts = make([]limiter.Receipt, len(c.Lines))
+	}
 	for i := range c.Lines {
 		l, at := &c.Lines[i], &places[i]
 		if l.Cost == 0 {
 			continue
 		}
+		before := l.State.Total
 		l.State = l.Terms.Charge(l.State, l.Cost)
+		if receipts != nil {
+			receipts[i] = limiter.Receipt{Total: l.State.Total, Mark: l.State.Mark, Units: l.State.Total - before}
+		}
 		if at.counter == nil {
 			at.counter = s.shards[at.shard].add(keyOf(l))
 			s.count.Add(1)
 		}
 		at.counter.state = l.State
+	}
+	if c.Hold != nil {
+		s.keep(c, receipts)
 	}
 }
 
@@ -177,9 +188,16 @@ func restamp(c *limiter.Charge, places []place) {
 	}
 }
 
-// room reports whether so many more counters may be made. When memory is short, counters that are spent go at once
+// room reports whether so many more counters may be made, and a record. When memory is short, counters that are spent go at once
 // rather than after their time of grace.
-func (s *Store) room(more int64, held shardSet, now limiter.Instant) bool {
+func (s *Store) room(counters int, record bool, held shardSet, now limiter.Instant) bool {
+	more := int64(counters)
+	if record {
+		more++
+	}
+	if more == 0 {
+		return true
+	}
 	for i := range held.all() {
 		if s.count.Load()+more <= s.max {
 			return true

@@ -24,7 +24,16 @@ type shard struct {
 	counters map[counterKey]*counter
 	order    []*counter
 	hand     int
+	total    int64 // the highest Total of those forgotten: where new ones begin, so that no receipt fits two counters
 	_        [64]byte // keeps neighbours off this cache line
+}
+
+// find is a counter and its state; nil, and the state in which it would begin, if there is none.
+func (s *shard) find(key counterKey) (*counter, limiter.State) {
+	if c := s.counters[key]; c != nil {
+		return c, c.state
+	}
+	return nil, limiter.State{Total: s.total}
 }
 
 // add makes a counter.
@@ -47,6 +56,7 @@ func (s *shard) sweep(steps int, now limiter.Instant, over func(limiter.State, l
 			continue
 		}
 		delete(s.counters, c.key)
+		s.total = max(s.total, c.state.Total)
 		last := len(s.order) - 1
 		s.order[s.hand], s.order[last] = s.order[last], nil
 		s.order = s.order[:last]

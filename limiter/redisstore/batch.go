@@ -31,10 +31,13 @@ type batch struct {
 	counters   map[counterID]int
 	entryKeys  []string
 	counterKey []string
+	holdKeys   []string
+	bodies     []any // of holds
+	closing    bool  // counters may go as far as settling takes them
 
-	stampPart, termsPart, askPart packed
-	schedules                     []byte
-	in, out                       packed // as sent: all parts, and the format of the answer
+	stampPart, termsPart, holdPart, askPart packed
+	schedules                               []byte
+	in, out                                 packed // as sent: all parts, and the format of the answer
 }
 
 // packed is binary data beside the format by which Lua's struct reads it.
@@ -74,8 +77,10 @@ func (b *batch) reset() {
 	clear(b.stamps)
 	clear(b.terms)
 	clear(b.counters)
+	clear(b.bodies)
 	b.asks, b.entryKeys, b.counterKey, b.lines = b.asks[:0], b.entryKeys[:0], b.counterKey[:0], 0
-	for _, p := range []*packed{&b.stampPart, &b.termsPart, &b.askPart, &b.in, &b.out} {
+	b.holdKeys, b.bodies = b.holdKeys[:0], b.bodies[:0]
+	for _, p := range []*packed{&b.stampPart, &b.termsPart, &b.holdPart, &b.askPart, &b.in, &b.out} {
 		p.reset()
 	}
 	b.schedules = b.schedules[:0]
@@ -85,8 +90,8 @@ func (b *batch) reset() {
 func (b *batch) fits(a *ask) bool {
 	asks, lines := len(b.asks)+1, b.lines+a.lines
 	return asks == 1 || asks <= maxAsks &&
-		len(b.entryKeys)+len(b.counterKey)+a.lines+4 <= maxKeys &&
-		6*asks+3*lines+2*(len(b.stamps)+3)+7*(len(b.terms)+a.lines)+8 <= maxNumbers &&
+		len(b.entryKeys)+len(b.counterKey)+len(b.holdKeys)+a.lines+5 <= maxKeys &&
+		8*asks+3*lines+2*(len(b.stamps)+3)+7*(len(b.terms)+a.lines)+8 <= maxNumbers &&
 		asks+4*lines <= maxNumbers
 }
 
@@ -101,7 +106,7 @@ func (b *batch) add(a *ask) {
 	p.data = append16(p.data, b.entryStamp(limiter.DocID{Provider: c.Provider, Kind: limiter.KeyEntry, Name: c.KeyID}, c.Stamps.Key))
 	p.data = append16(p.data, b.entryStamp(limiter.DocID{Provider: c.Provider, Kind: limiter.PoolEntry, Name: c.Pool}, c.Stamps.Pool))
 	p.data = append64(p.data, float64(c.NotAfter))
-	p.data = append(p.data, flag(c.DryRun), byte(len(c.Lines)))
+	p.data = append(p.data, b.mode(c), byte(len(c.Lines)))
 	b.out.format = append(b.out.format, 'B')
 	for i := range c.Lines {
 		l := &c.Lines[i]
@@ -112,6 +117,19 @@ func (b *batch) add(a *ask) {
 		b.out.format = append(b.out.format, "I7I7I7B"...)
 	}
 	b.askPart = p
+}
+
+// mode tells a dry run from a charge, and one that makes a hold.
+func (b *batch) mode(c *limiter.Charge) byte {
+	if c.DryRun || c.Hold == nil {
+		return flag(c.DryRun)
+	}
+	b.holdKeys = append(b.holdKeys, b.names.hold(b.of, c.PermitID))
+	b.bodies = append(b.bodies, c.Hold.Body)
+	b.holdPart.format = append(b.holdPart.format, "dd"...)
+	b.holdPart.data = append64(b.holdPart.data, float64(c.Hold.TTL.Microseconds()))
+	b.holdPart.data = append64(b.holdPart.data, float64(c.Hold.Keep.Milliseconds()))
+	return byte(len(b.holdKeys) + 1)
 }
 
 // entryStamp is 0 where an ask has no such entry to be checked.
@@ -164,7 +182,11 @@ func (b *batch) term(l *limiter.Line) int {
 	b.terms[id] = n
 	p := b.termsPart
 	p.format = append(p.format, "ddBBddd"...)
-	p.data = append64(append64(p.data, float64(l.Terms.Limit.Burst)), float64(l.Terms.Most()))
+	most := l.Terms.Most()
+	if b.closing {
+		most = l.Terms.Overdraft()
+	}
+	p.data = append64(append64(p.data, float64(l.Terms.Limit.Burst)), float64(most))
 	p.data = append(p.data, flag(l.Terms.Limit.Mode == limiter.Shadow), flag(quota))
 	s := &l.Terms.Schedule
 	if quota {
@@ -184,23 +206,24 @@ func (b *batch) term(l *limiter.Line) int {
 
 // keys are those of the call, the policy's and the lane's first.
 func (b *batch) keys(lane string) []string {
-	all := make([]string, 0, 2+len(b.entryKeys)+len(b.counterKey))
+	all := make([]string, 0, 2+len(b.entryKeys)+len(b.counterKey)+len(b.holdKeys))
 	all = append(all, b.of+"policy", lane)
-	return append(append(all, b.entryKeys...), b.counterKey...)
+	return append(append(append(all, b.entryKeys...), b.counterKey...), b.holdKeys...)
 }
 
-// args are those of the call with that number.
-func (b *batch) args(seq int64) []any {
+// args are those of the call with that number; own is what the script has of its own.
+func (b *batch) args(seq int64, own any) []any {
 	b.in.reset()
-	b.in.format = append(b.in.format, "<dHHHH"...)
+	b.in.format = append(b.in.format, "<dHHHHH"...)
 	b.in.data = append64(b.in.data, float64(seq))
-	for _, n := range []int{len(b.entryKeys), len(b.stamps), len(b.terms), len(b.asks)} {
+	for _, n := range []int{len(b.entryKeys), len(b.stamps), len(b.terms), len(b.holdKeys), len(b.asks)} {
 		b.in.data = append16(b.in.data, n)
 	}
-	b.in.add(b.stampPart)
-	b.in.add(b.termsPart)
-	b.in.add(b.askPart)
-	return []any{b.in.format, b.in.data, append([]byte{'<'}, b.out.format...), b.schedules}
+	for _, p := range []packed{b.stampPart, b.termsPart, b.holdPart, b.askPart} {
+		b.in.add(p)
+	}
+	args := []any{b.in.format, b.in.data, append([]byte{'<'}, b.out.format...), b.schedules, own}
+	return append(args, b.bodies...)
 }
 
 func append16(b []byte, n int) []byte { return binary.LittleEndian.AppendUint16(b, uint16(n)) }
@@ -251,22 +274,27 @@ func readReply(result any) (*reply, error) {
 		now:  limiter.Instant(math.Float64frombits(binary.LittleEndian.Uint64([]byte(blob[:8])))),
 		rest: []byte(blob[8:]),
 	}
-	for i := 1; i < len(parts); i += 2 {
-		doc, isInt := parts[i].(int64)
-		text, isText := parts[i+1].(string)
+	return r, r.readDocuments(parts[1:])
+}
+
+// readDocuments reads what follows an answer: numbers of documents, and those documents as they stand.
+func (r *reply) readDocuments(parts []any) error {
+	for ; len(parts) >= 2; parts = parts[2:] {
+		doc, isInt := parts[0].(int64)
+		text, isText := parts[1].(string)
 		if !isInt || !isText {
-			return nil, errReply
+			return errReply
 		}
 		record, err := decodeRecord(text)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if r.outdated == nil {
 			r.outdated = map[int]*limiter.Record{}
 		}
 		r.outdated[int(doc)] = &record
 	}
-	return r, nil
+	return nil
 }
 
 // lineSize is what the answer to a line takes: used, part or end of the window, total, flags.
@@ -289,20 +317,29 @@ func (r *reply) next(lines int) (verdict byte, of []byte, err error) {
 func (b *batch) answer(c *limiter.Charge, r *reply, verdict byte, lines []byte) {
 	c.Outcome = limiter.Outcome{Now: r.now, Verdict: limiter.Verdict(verdict)}
 	switch verdict {
+	case granted:
+		if c.Hold != nil && !c.DryRun {
+			c.Outcome.Expires = r.now + limiter.Instant(c.Hold.TTL.Microseconds())
+		}
 	case grantedDry:
 		c.Outcome.Verdict = limiter.Granted
 	case byte(limiter.Stale):
-		c.Outcome.Current = limiter.Current{
-			Policy: changed(r.outdated[0], c.Stamps.Policy),
-			Key:    b.entry(r, limiter.DocID{Provider: c.Provider, Kind: limiter.KeyEntry, Name: c.KeyID}, c.Stamps.Key),
-			Pool:   b.entry(r, limiter.DocID{Provider: c.Provider, Kind: limiter.PoolEntry, Name: c.Pool}, c.Stamps.Pool),
-		}
+		c.Outcome.Current = b.current(c, r)
 	}
 	if v := c.Outcome.Verdict; v != limiter.Granted && v != limiter.Denied {
 		return
 	}
 	for i := range lines[:len(lines)/lineSize] {
 		c.Lines[i].State, c.Lines[i].Fits = readLine(&c.Lines[i], lines[i*lineSize:], r.now)
+	}
+}
+
+// current are the documents that a reply brought of those that a charge was resolved under.
+func (b *batch) current(c *limiter.Charge, r *reply) limiter.Current {
+	return limiter.Current{
+		Policy: changed(r.outdated[0], c.Stamps.Policy),
+		Key:    b.entry(r, limiter.DocID{Provider: c.Provider, Kind: limiter.KeyEntry, Name: c.KeyID}, c.Stamps.Key),
+		Pool:   b.entry(r, limiter.DocID{Provider: c.Provider, Kind: limiter.PoolEntry, Name: c.Pool}, c.Stamps.Pool),
 	}
 }
 

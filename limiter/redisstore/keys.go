@@ -34,3 +34,8 @@ type counterID struct{ counter, subject, model string }
 func (k keys) counter(of string, id counterID) string {
 	return of + "c:" + id.counter + ":" + id.subject + ":" + id.model
 }
+
+// hold is the record of a permit. The provider's name in the permit id would only repeat.
+func (k keys) hold(of string, permitID string) string {
+	return of + "h:" + permitID[max(0, len(permitID)-22):]
+}

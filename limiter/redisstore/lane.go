@@ -98,8 +98,8 @@ func (l *lane) run() {
 func (l *lane) call() {
 	b, s := l.batch, l.queue.store
 	l.seq++
-	names, args := b.keys(l.key), b.args(l.seq)
-	result, err := s.scripts.acquire.run(s.life, s.client, names, args...)
+	names := b.keys(l.key)
+	result, err := s.scripts.acquire.run(s.life, s.client, names, b.args(l.seq, "")...)
 	var r *reply
 	if err == nil {
 		r, err = readReply(result)
@@ -134,7 +134,7 @@ func (l *lane) call() {
 	if err != nil {
 		s.log.Warn("Redis did not answer; what it may have charged is taken back", "provider", l.queue.provider, "asks", len(b.asks), "error", err)
 	}
-	l.undo(names, append(args, lost))
+	l.undo(names, b.args(l.seq, lost))
 }
 
 // undo has Redis take back what the last call charged to the lost asks, however long that takes.

@@ -28,19 +28,26 @@ var (
 	refundSource string
 	//go:embed lua/undo.lua
 	undoSource string
+	//go:embed lua/close.lua
+	closeSource string
+	//go:embed lua/extend.lua
+	extendSource string
 	//go:embed lua/swap.lua
 	swapSource string
 )
 
 // scripts are what the store runs. The first line of each says what Redis has to refuse before it starts: a full Redis
 // refuses to charge, but still lets charges be taken back.
-type scripts struct{ acquire, undo, swap script }
+type scripts struct{ acquire, undo, close, extend, swap script }
 
 func newScripts(clock string) scripts {
 	return scripts{
 		acquire: newScript("#!lua", clock, argsSource, advanceSource, acquireSource, writeSource, replySource),
 		undo:    newScript("#!lua flags=allow-oom", clock, argsSource, advanceSource, refundSource, undoSource, writeSource, "return kept"),
-		swap:    newScript("#!lua", clock, swapSource),
+		close: newScript("#!lua flags=allow-oom", clock, argsSource, advanceSource, refundSource, closeSource, writeSource,
+			"return answer(GRANTED, record)"),
+		extend: newScript("#!lua flags=allow-oom", clock, extendSource),
+		swap:   newScript("#!lua", clock, swapSource),
 	}
 }
 

@@ -43,6 +43,15 @@ func Run(t *testing.T, b Backend) {
 		"a slowed limit keeps what is owed":          testSlowedLimit,
 		"overrides of key and pool":                  testOverrides,
 		"a changed meaning starts afresh":            testRestart,
+		"settling replaces the reserved cost":        testSettle,
+		"settling beyond the limit":                  testSettleBeyond,
+		"cancelling refunds what has not drained":    testCancelHold,
+		"a quota is refunded within its window":      testCancelAcrossWindows,
+		"a hold has its time":                        testHoldTimes,
+		"a hold is settled after edits":              testSettleAfterEdits,
+		"units are reserved and settled apart":       testSettleUnits,
+		"a hold is closed once":                      testCloseOnce,
+		"holds against a queue":                      testHoldsAgainstQueue,
 		"a cancelled context charges nothing":        testCancelled,
 		"all or nothing under concurrency":           testConcurrentAllOrNothing,
 		"the bound holds in every interval":          testBound,
@@ -94,7 +103,7 @@ func (n *bench) put(limits string) (restarted []string) {
 
 func policy(t testing.TB, limits string) *limiter.Policy {
 	t.Helper()
-	p, err := limiter.ParsePolicy([]byte(`{"limits":{` + limits + `}}`))
+	p, err := limiter.ParsePolicy([]byte(`{"hold_ttl":"2h","limits":{` + limits + `}}`))
 	if err != nil {
 		t.Fatal(err)
 	}

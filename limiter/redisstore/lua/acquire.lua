@@ -1,5 +1,5 @@
 -- Store.Decide for the asks of one call, in order. An ask is 6 numbers, stamps of policy, key and pool, not-after,
--- whether a dry run, and its lines, which are 3 each: terms, counter, cost. The answer has a verdict for each ask and 4
+-- mode (0, 1 for a dry run, n+1 for the n-th hold), and its lines, which are 3 each: terms, counter, cost. The answer has a verdict for each ask and 4
 -- numbers for each line: used, part (of a quota: the end of the window), total, and 1 if the cost fit or would have, plus
 -- 2 if not all of it was charged.
 local GRANTED, DENIED, STALE, LATE, DRY = 1, 2, 3, 4, 5
@@ -8,7 +8,7 @@ if held[1] and parse('<d', held[1]) >= seq then
   return {} -- given up by its sender before it came here: undo.lua
 end
 
-local out, o, charged, outdated = {}, 0, false, nil
+local out, o, charged, outdated, records = {}, 0, false, nil, nil
 for _ = 1, asks do
   local policy, key, pool, verdict = a[at + 1], a[at + 2], a[at + 3], GRANTED
   local first, last = at + 7, at + 4 + 3 * a[at + 6] -- lines
@@ -39,6 +39,7 @@ for _ = 1, asks do
       o = o + 4
     end
   else
+    local receipts = verdict == GRANTED and a[at + 5] > 1 and {}
     for j = first, last, 3 do
       local n, k, cost = a[j], 8 * a[j + 1] - 8, a[j + 2]
       local t, u = termsAt + 7 * n, s[k + 1]
@@ -53,12 +54,21 @@ for _ = 1, asks do
         s[k + 1], s[k + 4] = v, math.min(s[k + 4] + v - u, LIMIT)
         write, charged = true, true
       end
+      if receipts then receipts[#receipts + 1] = pack('<I7I7I7', s[k + 4], s[k + 3], s[k + 1] - u) end
       if write and not s[k + 7] then
         s[k + 7] = n
         dirty[#dirty + 1] = k
       end
       out[o + 1], out[o + 2], out[o + 3], out[o + 4] = s[k + 1], a[t + 4] == 1 and s[k + 3] or s[k + 2], s[k + 4], flags
       o = o + 4
+    end
+    if receipts then
+      local hold = a[at + 5] - 1
+      local ttl, kept = a[holdsAt + 2 * hold + 1], a[holdsAt + 2 * hold + 2]
+      records, charged = records or {}, true
+      records[#records + 1] = KEYS[holdKey + hold]
+      records[#records + 1] = pack('<BBI7I7I7B', 1, 0, now, now + ttl, kept, #receipts) .. table.concat(receipts) .. ARGV[5 + hold]
+      records[#records + 1] = math.max(shortest, math.ceil(ttl / 1000) + kept)
     end
   end
   at = last + 2

@@ -1,16 +1,17 @@
 -- What the scripts are called with, as batch.go writes it. All numbers of a call are read at once: Redis makes the
 -- functions and tables of a script anew for each call, so there are few of either.
 --
--- KEYS: the policy, the lane, entries, counters.
--- ARGV: a format and what it formats; the format of the answer; the schedules of rates.
+-- KEYS: the policy, the lane (of close.lua, the hold), entries, counters, holds that are made.
+-- ARGV: a format and what it formats; the format of the answer; the schedules of rates; what a script has of its own; the
+-- bodies of holds.
 local parse, pack, sub = struct.unpack, struct.pack, string.sub
 local LIMIT = 4000000000000000 -- of every count of units
 local EXACT = 9007199254740992 -- from here on doubles skip whole numbers
 
 local a = {parse(ARGV[1], ARGV[2])}
-local seq, entries, stamps, terms, asks, at = a[1], a[2], a[3], a[4], a[5], 5
+local seq, entries, stamps, terms, holds, asks, at = a[1], a[2], a[3], a[4], a[5], a[6], 6
 
-local held = redis.call('MGET', unpack(KEYS, 2))
+local held = redis.call('MGET', unpack(KEYS, 2, #KEYS - holds))
 local policyHead = redis.call('GETRANGE', KEYS[1], 0, 64)
 
 -- Stamps are a document (0 the policy, then the entries) and the tag it should have. Is it the document's? Number 0 is
@@ -31,6 +32,11 @@ end
 -- and 0, of a rate the change in force: since when, units, per. a[termsAt+7*n+1] is the first of the n-th.
 local termsAt = at - 7
 at = at + 7 * terms
+
+-- Holds are 2 numbers each: for how long, in microseconds, and for how long after that the record is kept, in
+-- milliseconds. KEYS[holdKey+n] is that of the n-th.
+local holdsAt, holdKey = at - 2, #KEYS - holds
+at = at + 2 * holds
 
 -- Counters, once advanced to now, are 8 fields each: used, part, mark, total, refunds (packed), whether to be written
 -- though nothing was charged, the terms to be written under, and until when Redis keeps the counter as it is (of a quota:

@@ -1,15 +1,15 @@
 -- refund gives back cost units of a charge after which the counter's total and mark were those: Terms.Refund. The
--- counter's fields follow s[k], and n numbers its terms.
+-- counter's fields follow s[k], and n numbers its terms. Returns how many it gave back.
 local MAX_REFUNDS = 32
 
 local function refund(k, n, totalThen, markThen, cost)
   local u, p, total = s[k + 1], s[k + 2], s[k + 4]
   if a[termsAt + 7 * n + 4] == 1 then
     cost = math.min(cost, u)
-    if cost <= 0 or s[k + 3] ~= markThen then return end
+    if cost <= 0 or s[k + 3] ~= markThen then return 0 end
     s[k + 1] = u - cost
   else
-    if totalThen > total or total >= LIMIT or now > markThen + 86400000000 then return end
+    if totalThen > total or total >= LIMIT or now > markThen + 86400000000 then return 0 end
     local charge, given = {}, {}
     local later, place = total - totalThen, 1
     for pos = 1, #s[k + 5], 14 do
@@ -18,7 +18,7 @@ local function refund(k, n, totalThen, markThen, cost)
       if charge[i] > totalThen then later = later - given[i] else place = i + 1 end
     end
     cost = math.min(cost, u + (p > 0 and 1 or 0) - later)
-    if cost <= 0 then return end
+    if cost <= 0 then return 0 end
     u = u - cost
     if u < later then u, p = later, 0 end -- all that is left of the charge, the last unit in part
     if charge[place - 1] == totalThen then
@@ -50,4 +50,5 @@ local function refund(k, n, totalThen, markThen, cost)
     s[k + 7] = n
     dirty[#dirty + 1] = k
   end
+  return cost
 end

@@ -1,3 +1,6 @@
+for i = 1, records and #records or 0, 3 do
+  redis.call('SET', records[i], records[i + 1], 'PX', records[i + 2])
+end
 local answer = pack('<d', now) .. pack(ARGV[3], unpack(out))
 if charged then -- what undo.lua goes by, should this reply be lost
   redis.call('SET', KEYS[2], pack('<d', seq) .. answer, 'PX', 86400000)
@@ -5,7 +8,7 @@ end
 local reply = {answer}
 for stamp in pairs(outdated or {}) do
   if not current[stamp] then
-    local doc = a[4 + 2 * stamp]
+    local doc = a[5 + 2 * stamp]
     reply[#reply + 1] = doc
     reply[#reply + 1] = doc == 0 and redis.call('GET', KEYS[1]) or doc ~= 0 and held[1 + doc] or ''
   end

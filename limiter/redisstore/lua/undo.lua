@@ -11,6 +11,7 @@ if last == seq then
     local known = current[a[at + 1]] and current[a[at + 2]] and current[a[at + 3]]
     local lost = out[o + 1] == 1 and sub(ARGV[5], ask, ask) == '1'
     o = o + 1
+    if lost and a[at + 5] > 1 then redis.call('DEL', KEYS[holdKey + a[at + 5] - 1]) end
     local first = at + 7
     at = at + 6 + 3 * a[at + 6]
     for j = first, at, 3 do

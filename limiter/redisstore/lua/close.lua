@@ -1,0 +1,55 @@
+-- Store.CloseHold: the record of the hold is in the lane's place, and the one ask has its lines, in order, with what is to be
+-- charged on top, or, negative, refunded. A line without terms is passed over. ARGV[5] is what the hold becomes.
+local GRANTED, STALE, LATE = 1, 3, 4
+local record = held[1] or ''
+
+local function answer(verdict, text)
+  return {pack('<dB', now, verdict), text}
+end
+
+if record == '' or sub(record, 1, 1) ~= '\1' then return answer(GRANTED, record) end
+
+local _, _, born, expires, kept, n, body = parse('<BBI7I7I7B', record)
+local outdated
+for i = 1, 3 do
+  local stamp = a[at + i]
+  if not current[stamp] then
+    outdated = outdated or answer(STALE, '')
+    local doc = a[5 + 2 * stamp]
+    outdated[#outdated + 1] = doc
+    outdated[#outdated + 1] = doc == 0 and redis.call('GET', KEYS[1]) or doc ~= 0 and held[1 + doc] or ''
+  end
+end
+if outdated then return outdated end
+
+local first, last = at + 7, at + 4 + 3 * a[at + 6]
+for j = first, last, 3 do
+  local t = termsAt + 7 * a[j]
+  if a[j] > 0 and a[t + 4] == 1 and (now < a[t + 5] or now >= a[t + 6]) then return answer(LATE, '') end
+end
+
+local changes, receipt = {}, body
+for j = first, last, 3 do
+  local terms, k, extra = a[j], 8 * a[j + 1] - 8, a[j + 2]
+  local adjusted, uncharged = 0, 0
+  if terms > 0 and extra ~= 0 then
+    advance(k, terms)
+    if extra < 0 then
+      local total, moment, units = parse('<I7I7I7', record, receipt)
+      adjusted = -refund(k, terms, total, moment, math.min(-extra, units))
+    else
+      adjusted = math.max(0, math.min(extra, a[termsAt + 7 * terms + 2] - s[k + 1]))
+      uncharged = extra - adjusted
+      if adjusted > 0 then
+        s[k + 1], s[k + 4] = s[k + 1] + adjusted, math.min(s[k + 4] + adjusted, LIMIT)
+        s[k + 7] = terms
+        dirty[#dirty + 1] = k
+      end
+    end
+  end
+  changes[#changes + 1] = pack('<i8i8', adjusted, uncharged)
+  receipt = receipt + 21
+end
+record = pack('<BBI7I7I7B', ARGV[5], now >= expires and 1 or 0, born, expires, kept, n) ..
+  sub(record, body, receipt - 1) .. table.concat(changes) .. sub(record, receipt)
+redis.call('SET', KEYS[2], record, 'KEEPTTL')
