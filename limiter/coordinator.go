@@ -158,10 +158,11 @@ func (c *Coordinator) prepare(ctx context.Context, a *attempt) error {
 	return a.hold(policy.policy)
 }
 
-// hold asks for a record of the charge, if the ask does.
+// hold asks for a record of the charge, if the ask does or a slot is taken.
 func (a *attempt) hold(p *Policy) error {
 	a.charge.Hold = nil
-	if !a.ask.Hold || a.ask.DryRun || a.refusal != nil {
+	wanted := a.ask.Hold || slices.ContainsFunc(a.charge.Lines, Line.takesSlots)
+	if !wanted || a.ask.DryRun || a.usage || a.refusal != nil {
 		return nil
 	}
 	if a.ask.TTL > p.HoldTTL {

@@ -41,7 +41,7 @@ type LimitStatus struct {
 	Model     string // where each model has a counter of its own
 	Amount    int64
 	Cost      int64         // what the ask was, or would be, charged here
-	Used      int64         // units in debt, or charged in this window, rounded up
+	Used      int64         // units in debt, or charged in this window, rounded up; slots that are held
 	Remaining int64         // what fits at once now
 	Reset     time.Duration // until the counter is as if never charged
 	// RetryAfter is the time until this cost fits if nobody else spends; 0 when it fitted. For a cost that a shadow limit
@@ -50,7 +50,7 @@ type LimitStatus struct {
 	Refused    bool          // enforced, and the cost did not fit
 	WouldDeny  bool          // shadow, and the cost did not fit
 	Window     time.Duration // per of a rate; the real length of a quota's window
-	NextUnit   time.Duration // until one more unit fits than now; 0 when the counter is untouched
+	NextUnit   time.Duration // until one more unit fits than now; 0 when the counter is untouched, or holds slots
 }
 
 // status is how a line stands after a decision at now.
@@ -71,10 +71,13 @@ func (l *Line) status(now Instant) LimitStatus {
 		Window:    t.Limit.Per,
 		NextUnit:  t.Untouched(l.State, now),
 	}
-	if t.Limit.Kind == KindRate {
+	switch t.Limit.Kind {
+	case KindRate:
 		s.NextUnit = l.State.waitFor(max(0, t.Limit.Burst-s.Remaining-1))
-	} else {
+	case KindQuota:
 		s.Window = l.Window.Length()
+	case KindConcurrency:
+		s.NextUnit = 0
 	}
 	if !l.Fits {
 		s.RetryAfter = t.wait(l.State, l.Cost, now)

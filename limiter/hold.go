@@ -60,8 +60,9 @@ type Closing struct {
 	PermitID string
 	KeyID    string
 	Pool     string
-	Stamps   Stamps // what the lines were resolved under
-	Status   HoldStatus
+	Stamps   Stamps        // what the lines were resolved under
+	Status   HoldStatus    // what it becomes; HoldOpen extends it
+	TTL      time.Duration // of an extension: from now
 	Lines    []ClosingLine // of the hold's lines, in order
 
 	Outcome ClosingOutcome
@@ -85,6 +86,9 @@ type ClosingOutcome struct {
 	Current Current // when Stale
 	Hold    Hold    // as it is now, when Granted
 }
+
+// Slots reports whether the line is one of concurrency: its slots are given back, or kept for longer.
+func (l *ClosingLine) Slots() bool { return l.Terms != nil && l.Terms.Limit.Kind == KindConcurrency }
 
 // Change applies the difference between a line's actual and its reserved cost to an advanced state: a refund of what has
 // not drained, or a charge of up to one more amount past the limit.

@@ -165,7 +165,10 @@ func (l *Limit) readKind(n, kind *node) {
 			oneOf(per, &l.Calendar.Period, periods...)
 		}
 	case KindConcurrency:
-		kind.fail("concurrency limits are not available yet: this version has no holds; use a rate or a quota")
+		l.Burst = l.Amount
+		if per != nil {
+			per.fail("a concurrency limit has no per: its slots are held until they are given back; leave it out")
+		}
 	}
 }
 

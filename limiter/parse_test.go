@@ -166,9 +166,13 @@ func TestPolicyIsRefusedWithEveryFaultByItsPointer(t *testing.T) {
 	}
 }
 
-func TestConcurrencyIsRefusedAsNotAvailable(t *testing.T) {
-	_, err := ParsePolicy([]byte(`{"limits":{"inflight":{"scope":"key","kind":"concurrency","amount":8}}}`))
-	if got := faultsOf(t, err); !slices.Equal(got, []string{"/limits/inflight/kind"}) || !strings.Contains(err.Error(), "not available") {
+func TestConcurrencyHasNeitherPerNorBurst(t *testing.T) {
+	p, err := ParsePolicy([]byte(`{"limits":{"inflight":{"scope":"key","kind":"concurrency","amount":8}}}`))
+	if err != nil || p.Limits[0].Kind != KindConcurrency || p.Limits[0].Amount != 8 || p.Limits[0].Burst != 8 {
+		t.Errorf("%+v, %v", p, err)
+	}
+	_, err = ParsePolicy([]byte(`{"limits":{"inflight":{"scope":"key","kind":"concurrency","amount":8,"per":"1m","burst":2}}}`))
+	if got := faultsOf(t, err); !slices.Equal(got, []string{"/limits/inflight/burst", "/limits/inflight/per"}) {
 		t.Errorf("%v", err)
 	}
 }

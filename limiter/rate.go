@@ -43,7 +43,8 @@ func (r Rate) slower(o Rate) bool {
 //
 // For a rate it is the level of a leaky bucket, the continuous-state form of GCRA that ITU-T I.371 (annex A) gives as the twin
 // of virtual scheduling: the debt at Mark was Used + Part/Rate.Per units, with 0 <= Part < Rate.Per, and it drains at
-// Rate, in force by the change of Since (which is later than Mark where the clock stepped back). For a quota, Used units were charged in the window that ends at Mark. The zero State is an untouched counter.
+// Rate, in force by the change of Since (which is later than Mark where the clock stepped back). For a quota, Used units were charged in the window that ends at Mark. For
+// concurrency, Used slots are held, the last of which expires at Mark. The zero State is an untouched counter.
 //
 // Total is how many units were ever charged, held at 4e15, and Refunds are what was given back of those that have not
 // drained. They tell what of a charge can still be refunded.

@@ -40,18 +40,13 @@ func (c *Coordinator) ExtendHold(ctx context.Context, permitID string, ttl time.
 	if ttl < time.Millisecond || ttl > MaxHoldLife {
 		return time.Time{}, &InvalidError{[]Fault{{"/ttl_ms", "must be from 1 to " + fmt.Sprint(MaxHoldLife.Milliseconds())}}}
 	}
-	provider := PermitProvider(permitID)
-	if provider == "" {
-		return time.Time{}, ErrUnknownPermit
-	}
-	h, err := c.store.ExtendHold(ctx, provider, permitID, ttl)
+	h, r, err := c.amend(ctx, permitID, &Closing{Status: HoldOpen, TTL: ttl}, func(l *reservedLine, _ map[string]int64) int64 { return l.Cost })
 	switch {
 	case err != nil:
 		return time.Time{}, err
-	case h.Status == 0:
-		return time.Time{}, ErrUnknownPermit
 	case h.Status != HoldOpen:
-		return time.Time{}, fmt.Errorf("%w: it was %s", ErrPermitClosed, h.Status)
+		_, err := settlement(permitID, HoldOpen, h, r)
+		return time.Time{}, err
 	case h.Expires <= h.Seen:
 		return time.Time{}, fmt.Errorf("%w: it expired", ErrPermitClosed)
 	}
@@ -59,75 +54,86 @@ func (c *Coordinator) ExtendHold(ctx context.Context, permitID string, ttl time.
 }
 
 // close closes a hold, or finds that it is closed already.
-func (c *Coordinator) close(ctx context.Context, permitID string, status HoldStatus, cost func(*reservedLine, map[string]int64) int64) (*Settlement, error) {
-	provider := PermitProvider(permitID)
-	if provider == "" {
-		return nil, ErrUnknownPermit
-	}
-	h, err := c.store.Hold(ctx, provider, permitID)
+func (c *Coordinator) close(ctx context.Context, permitID string, status HoldStatus, cost costOf) (*Settlement, error) {
+	h, r, err := c.amend(ctx, permitID, &Closing{Status: status}, cost)
 	if err != nil {
 		return nil, err
 	}
+	return settlement(permitID, status, h, r)
+}
+
+// costOf is what a line should have cost, given what the ask named.
+type costOf func(l *reservedLine, asked map[string]int64) int64
+
+// amend has the store close or extend a hold, under the documents in force, and returns it as it is then.
+func (c *Coordinator) amend(ctx context.Context, permitID string, k *Closing, cost costOf) (*Hold, *reservation, error) {
+	k.Provider, k.PermitID = PermitProvider(permitID), permitID
+	if k.Provider == "" {
+		return nil, nil, ErrUnknownPermit
+	}
+	h, err := c.store.Hold(ctx, k.Provider, permitID)
+	if err != nil {
+		return nil, nil, err
+	}
 	c.learn(h.Seen)
+	if h.Status == 0 {
+		return nil, nil, ErrUnknownPermit
+	}
+	r, err := readReservation(h.Body)
+	if err != nil || h.Status != HoldOpen {
+		return &h, &r, err
+	}
+	now := h.Seen
 	for range maxRounds {
-		if h.Status == 0 {
-			return nil, ErrUnknownPermit
+		if err := c.resolveClosing(ctx, k, &r, now); err != nil {
+			return nil, nil, err
 		}
-		r, err := readReservation(h.Body)
-		if err != nil {
-			return nil, err
-		}
-		if h.Status != HoldOpen {
-			return settlement(permitID, status, &h, &r)
-		}
-		k, err := c.closing(ctx, provider, permitID, &h, &r)
-		if err != nil {
-			return nil, err
-		}
-		k.Status = status
 		for i := range k.Lines {
 			k.Lines[i].Cost = cost(&r.Lines[i], r.Cost)
 		}
 		c.store.CloseHold(ctx, k)
-		switch o := &k.Outcome; o.Verdict {
+		o := &k.Outcome
+		now = o.Now
+		switch o.Verdict {
 		case Granted:
-			h = o.Hold
-		case Stale:
-			if err := c.adopt(provider, r.KeyID, r.Pool, &o.Current); err != nil {
-				return nil, err
+			if o.Hold.Status == 0 {
+				return nil, nil, ErrUnknownPermit
 			}
-			h.Seen = o.Now
+			return &o.Hold, &r, nil
+		case Stale:
+			if err := c.adopt(k.Provider, r.KeyID, r.Pool, &o.Current); err != nil {
+				return nil, nil, err
+			}
 		case Late:
-			h.Seen = o.Now
 		default:
-			return nil, o.Err
+			return nil, nil, o.Err
 		}
 	}
-	return nil, fmt.Errorf("%w: the documents change faster than this hold can follow", ErrOverloaded)
+	return nil, nil, fmt.Errorf("%w: the documents change faster than this hold can follow", ErrOverloaded)
 }
 
-// closing resolves the lines of a hold to the counters as they are now. One that is no more (its limit is gone, or means
-// something else now) has no terms.
-func (c *Coordinator) closing(ctx context.Context, provider, permitID string, h *Hold, r *reservation) (*Closing, error) {
-	policy, err := c.policy(ctx, provider)
+// resolveClosing fills in the lines of a hold: the counters as they are now. One that is no more (its limit is gone, or
+// means something else now) has no terms.
+func (c *Coordinator) resolveClosing(ctx context.Context, closing *Closing, r *reservation, now Instant) error {
+	policy, err := c.policy(ctx, closing.Provider)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	k := known{policy: policy}
-	k.key, _ = c.entries.Get(DocID{provider, KeyEntry, r.KeyID})
+	k.key, _ = c.entries.Get(DocID{closing.Provider, KeyEntry, r.KeyID})
 	if r.Pool != "" {
-		k.pool, _ = c.entries.Get(DocID{provider, PoolEntry, r.Pool})
+		k.pool, _ = c.entries.Get(DocID{closing.Provider, PoolEntry, r.Pool})
 	}
-	closing := &Closing{Provider: provider, PermitID: permitID, KeyID: r.KeyID, Pool: r.Pool, Stamps: k.stamps()}
+	closing.KeyID, closing.Pool, closing.Stamps, closing.Lines = r.KeyID, r.Pool, k.stamps(), closing.Lines[:0]
 	for i := range r.Lines {
 		l := &r.Lines[i]
 		line := ClosingLine{Subject: l.Subject, Model: l.Model, Reserved: l.Cost}
 		if t := k.terms(l); t != nil && t.Counter == l.Counter {
-			line.Terms, line.Window = t, t.windowAt(h.Seen)
+			line.Terms, line.Window = t, t.windowAt(now)
 		}
 		closing.Lines = append(closing.Lines, line)
 	}
-	return closing, nil
+	return nil
 }
 
 // terms are those in force of the limit that a line was reserved under, or nil.

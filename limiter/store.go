@@ -1,9 +1,6 @@
 package limiter
 
-import (
-	"context"
-	"time"
-)
+import "context"
 
 // Store keeps documents and counters, and decides. Its clock is the only one that counts.
 //
@@ -26,14 +23,11 @@ type Store interface {
 	// Hold reads the record of a permit.
 	Hold(ctx context.Context, provider, permitID string) (Hold, error)
 
-	// CloseHold settles or cancels a hold, as one atomic step: unless it is closed or not kept, it is checked like a charge
-	// (Stale, or Late for a window that does not hold now), and then every line's change is applied and noted in the
-	// record. A hold is closed once, however often and wherever it is asked for.
+	// CloseHold settles, cancels or extends a hold, as one atomic step: unless it is closed or not kept, it is checked
+	// like a charge (Stale, or Late for a window that does not hold now), and then every line's change is applied and
+	// noted in the record. A hold is closed once, however often and wherever that is asked for. Extending one that has
+	// expired changes nothing.
 	CloseHold(ctx context.Context, c *Closing)
-
-	// ExtendHold has an open hold that has not expired expire no earlier than ttl from now, up to [MaxHoldLife] after it
-	// began, and returns it as it is then.
-	ExtendHold(ctx context.Context, provider, permitID string, ttl time.Duration) (Hold, error)
 
 	// Load reads one document. One that was never written is the zero Record; one that was deleted has no Body.
 	Load(ctx context.Context, id DocID) (Record, error)
@@ -68,7 +62,7 @@ type Charge struct {
 	NotAfter Instant
 	DryRun   bool
 	Lines    []Line   // none: only the stamps are checked
-	Hold     *NewHold // keep a record under PermitID if it is granted; nil: none
+	Hold     *NewHold // keep a record under PermitID if it is granted; a charge that takes slots has one
 
 	Outcome Outcome
 }
@@ -84,9 +78,12 @@ type Line struct {
 	Cost    int64
 	Window  Window // of a quota: the one that holds the store's time as far as known
 
-	State State // filled in by the store
+	State State // filled in by the store; of its slots, those that have expired are not counted
 	Fits  bool  // filled in by the store: the cost fits, or would have
 }
+
+// takesSlots reports whether the line is one of concurrency that costs anything.
+func (l Line) takesSlots() bool { return l.Terms.Limit.Kind == KindConcurrency && l.Cost > 0 }
 
 // Outcome is a store's answer to a charge.
 type Outcome struct {

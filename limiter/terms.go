@@ -108,15 +108,16 @@ func (t *Terms) windowAt(now Instant) Window {
 	return w
 }
 
-// Advance is the state at now, before anything is charged. window is that of a quota and holds now.
+// Advance is the state at now, before anything is charged. window is that of a quota and holds now. Slots that have
+// expired are the store's to take away.
 func (t *Terms) Advance(s State, now Instant, window Window) State {
-	if t.Limit.Kind == KindRate {
+	switch {
+	case t.Limit.Kind == KindRate:
 		return t.Schedule.drain(s, now)
-	}
-	if s.Mark <= now {
+	case t.Limit.Kind == KindQuota && s.Mark <= now:
 		return State{Mark: window.End}
 	}
-	return s // the window that the counter is in has not ended, even if the clock stepped back out of it
+	return s // of a quota whose window has not ended, even if the clock stepped back out of it
 }
 
 // Fits reports whether a cost fits now, given an advanced state. A cost of 0 always fits.
@@ -160,9 +161,14 @@ func (t *Terms) wait(s State, cost int64, now Instant) time.Duration {
 		return 0
 	case t.Limit.Kind == KindRate && cost <= t.Limit.Burst:
 		return s.waitFor(t.Limit.Burst - cost)
+	case t.Limit.Kind == KindConcurrency:
+		return min(slotHint, t.Untouched(s, now))
 	}
 	return t.Untouched(s, now)
 }
+
+// slotHint is what who finds no slot is told to wait at most: when one is given back can't be known.
+const slotHint = time.Second
 
 // remaining is what fits now.
 func (t *Terms) remaining(s State) int64 { return max(0, t.Limit.Burst-s.whole()) }

@@ -108,22 +108,6 @@ func (s *Store) Hold(ctx context.Context, provider, permitID string) (limiter.Ho
 	return shard.find(permitID, now).seen(now), ctx.Err()
 }
 
-// ExtendHold implements [limiter.Store].
-func (s *Store) ExtendHold(ctx context.Context, provider, permitID string, ttl time.Duration) (limiter.Hold, error) {
-	if err := ctx.Err(); err != nil {
-		return limiter.Hold{}, err
-	}
-	shard := s.holdShard(permitID)
-	shard.Lock()
-	defer shard.Unlock()
-	now := s.clock()
-	r := shard.find(permitID, now)
-	if r != nil {
-		r.hold.Extend(now, ttl)
-	}
-	return r.seen(now), nil
-}
-
 // CloseHold implements [limiter.Store].
 func (s *Store) CloseHold(ctx context.Context, k *limiter.Closing) {
 	if err := ctx.Err(); err != nil {
@@ -155,6 +139,8 @@ func (s *Store) CloseHold(ctx context.Context, k *limiter.Closing) {
 	case !s.windowsHold(c, now):
 		k.Outcome.Verdict = limiter.Late
 		return
+	case k.Status == limiter.HoldOpen:
+		s.extend(k, c, places, r, now)
 	default:
 		s.settle(k, c, places, r, now)
 	}
@@ -170,7 +156,13 @@ func (s *Store) settle(k *limiter.Closing, c *limiter.Charge, places []place, r 
 			continue
 		}
 		var state limiter.State
-		at.counter, state = s.shards[at.shard].find(keyOf(&c.Lines[i]))
+		if l.Slots() {
+			if at.counter, _ = s.shards[at.shard].find(keyOf(&c.Lines[i]), now); at.counter != nil {
+				at.counter.free(k.PermitID)
+			}
+			continue
+		}
+		at.counter, state = s.shards[at.shard].find(keyOf(&c.Lines[i]), now)
 		state, changes[i] = l.Change(l.Terms.Advance(state, now, l.Window), r.hold.Receipts[i], now)
 		if changes[i].Adjusted == 0 {
 			continue
@@ -182,4 +174,17 @@ func (s *Store) settle(k *limiter.Closing, c *limiter.Charge, places []place, r 
 		at.counter.state = state
 	}
 	r.hold.Status, r.hold.Changes, r.hold.Late = k.Status, changes, now >= r.hold.Expires
+}
+
+// extend has a hold and its slots expire later.
+func (s *Store) extend(k *limiter.Closing, c *limiter.Charge, places []place, r *record, now limiter.Instant) {
+	r.hold.Extend(now, k.TTL)
+	for i := range k.Lines {
+		if !k.Lines[i].Slots() || r.hold.Expires <= now {
+			continue
+		}
+		if counter, _ := s.shards[places[i].shard].find(keyOf(&c.Lines[i]), now); counter != nil {
+			counter.keep(k.PermitID, r.hold.Expires)
+		}
+	}
 }

@@ -128,7 +128,7 @@ func (s *Store) admit(c *limiter.Charge, places []place, held shardSet) {
 	for i := range c.Lines {
 		l, at := &c.Lines[i], &places[i]
 		var state limiter.State
-		if at.counter, state = s.shards[at.shard].find(keyOf(l)); at.counter == nil && l.Cost > 0 {
+		if at.counter, state = s.shards[at.shard].find(keyOf(l), c.Outcome.Now); at.counter == nil && l.Cost > 0 {
 			missing++
 		}
 		l.State = l.Terms.Advance(state, c.Outcome.Now, l.Window)
@@ -163,6 +163,10 @@ func (s *Store) charge(c *limiter.Charge, places []place) {
 		if l.Cost == 0 {
 			continue
 		}
+		if l.Terms.Limit.Kind == limiter.KindConcurrency {
+			l.State = s.take(c, l, at)
+			continue
+		}
 		before := l.State.Total
 		l.State = l.Terms.Charge(l.State, l.Cost)
 		if receipts != nil {
@@ -177,6 +181,16 @@ func (s *Store) charge(c *limiter.Charge, places []place) {
 	if c.Hold != nil {
 		s.keep(c, receipts)
 	}
+}
+
+// take holds the slots of a line, and returns the state after that.
+func (s *Store) take(c *limiter.Charge, l *limiter.Line, at *place) limiter.State {
+	if at.counter == nil {
+		at.counter = s.shards[at.shard].add(keyOf(l))
+		s.count.Add(1)
+	}
+	at.counter.take(c.PermitID, l.Cost, c.Outcome.Now+limiter.Instant(c.Hold.TTL/time.Microsecond))
+	return at.counter.state
 }
 
 // restamp writes the states of a denied charge that moved.

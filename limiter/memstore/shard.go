@@ -16,6 +16,7 @@ func keyOf(l *limiter.Line) counterKey {
 type counter struct {
 	key   counterKey
 	state limiter.State
+	slots *slots // of a concurrency limit
 }
 
 // shard holds the counters of some subjects. order has each once, so that a sweep can go on where the last one ended.
@@ -24,13 +25,15 @@ type shard struct {
 	counters map[counterKey]*counter
 	order    []*counter
 	hand     int
-	total    int64 // the highest Total of those forgotten: where new ones begin, so that no receipt fits two counters
+	total    int64    // the highest Total of those forgotten: where new ones begin, so that no receipt fits two counters
 	_        [64]byte // keeps neighbours off this cache line
 }
 
-// find is a counter and its state; nil, and the state in which it would begin, if there is none.
-func (s *shard) find(key counterKey) (*counter, limiter.State) {
+// find is a counter and its state, without slots that have expired; nil, and the state in which it would begin, if there
+// is none.
+func (s *shard) find(key counterKey, now limiter.Instant) (*counter, limiter.State) {
 	if c := s.counters[key]; c != nil {
+		c.expire(now)
 		return c, c.state
 	}
 	return nil, limiter.State{Total: s.total}

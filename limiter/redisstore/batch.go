@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/permitd/permitd/limiter"
 )
@@ -90,7 +91,7 @@ func (b *batch) reset() {
 func (b *batch) fits(a *ask) bool {
 	asks, lines := len(b.asks)+1, b.lines+a.lines
 	return asks == 1 || asks <= maxAsks &&
-		len(b.entryKeys)+len(b.counterKey)+len(b.holdKeys)+a.lines+5 <= maxKeys &&
+		len(b.entryKeys)+len(b.counterKey)+len(b.holdKeys)+2*a.lines+5 <= maxKeys &&
 		8*asks+3*lines+2*(len(b.stamps)+3)+7*(len(b.terms)+a.lines)+8 <= maxNumbers &&
 		asks+4*lines <= maxNumbers
 }
@@ -112,7 +113,7 @@ func (b *batch) add(a *ask) {
 		l := &c.Lines[i]
 		p.format = append(p.format, "HHd"...)
 		p.data = append16(p.data, b.term(l))
-		p.data = append16(p.data, b.counter(counterID{l.Terms.Counter, l.Subject, l.Model}))
+		p.data = append16(p.data, b.counter(l.Terms, counterID{l.Terms.Counter, l.Subject, l.Model}))
 		p.data = append64(p.data, float64(l.Cost))
 		b.out.format = append(b.out.format, "I7I7I7B"...)
 	}
@@ -158,20 +159,26 @@ func (b *batch) stamp(doc int, tag string) int {
 	return n
 }
 
-func (b *batch) counter(id counterID) int {
+func (b *batch) counter(t *limiter.Terms, id counterID) int {
 	n, ok := b.counters[id]
 	if !ok {
 		b.counterKey = append(b.counterKey, b.names.counter(b.of, id))
 		n = len(b.counterKey)
 		b.counters[id] = n
+		if t.Limit.Kind == limiter.KindConcurrency {
+			b.counterKey = append(b.counterKey, b.names.slots(b.of, id))
+		}
 	}
 	return n
 }
 
+// kinds are the numbers by which scripts know kinds of limits.
+var kinds = []limiter.Kind{limiter.KindRate, limiter.KindQuota, limiter.KindConcurrency}
+
 func (b *batch) term(l *limiter.Line) int {
 	id := termsID{l.Terms, limiter.Window{}}
-	quota := l.Terms.Limit.Kind == limiter.KindQuota
-	if quota {
+	kind := slices.Index(kinds, l.Terms.Limit.Kind)
+	if kind == 1 {
 		id.Window = l.Window
 	}
 	n, ok := b.terms[id]
@@ -187,10 +194,10 @@ func (b *batch) term(l *limiter.Line) int {
 		most = l.Terms.Overdraft()
 	}
 	p.data = append64(append64(p.data, float64(l.Terms.Limit.Burst)), float64(most))
-	p.data = append(p.data, flag(l.Terms.Limit.Mode == limiter.Shadow), flag(quota))
+	p.data = append(p.data, flag(l.Terms.Limit.Mode == limiter.Shadow), byte(kind))
 	s := &l.Terms.Schedule
-	if quota {
-		p.data = append64(append64(append64(p.data, float64(l.Window.Start)), float64(l.Window.End)), 0)
+	if kind > 0 {
+		p.data = append64(append64(append64(p.data, float64(id.Start)), float64(id.End)), 0)
 	} else {
 		current := s.Changes[len(s.Changes)-1]
 		p.data = appendRate(append64(p.data, float64(current.At)), current.Rate)
@@ -362,9 +369,13 @@ func changed(r *limiter.Record, tag string) *limiter.Record {
 // readLine reads what is said of a line: the counter's state now, without its refunds, and whether the cost fit.
 func readLine(l *limiter.Line, of []byte, now limiter.Instant) (s limiter.State, fits bool) {
 	s.Used, s.Total = read7(of), read7(of[14:])
-	if l.Terms.Limit.Kind == limiter.KindQuota {
+	switch l.Terms.Limit.Kind {
+	case limiter.KindConcurrency:
+		s.Total = 0 // the script's own use
+		fallthrough
+	case limiter.KindQuota:
 		s.Mark = limiter.Instant(read7(of[7:]))
-	} else {
+	default:
 		current := l.Terms.Schedule.Changes[len(l.Terms.Schedule.Changes)-1]
 		s.Part, s.Mark, s.Rate, s.Since = read7(of[7:]), now, current.Rate, current.At
 	}

@@ -86,6 +86,9 @@ func (d *denials) deny(c *limiter.Charge, at time.Duration) bool {
 	now, full := limiter.Instant(0), false
 	for i := range c.Lines {
 		l := &c.Lines[i]
+		if l.Terms.Limit.Kind == limiter.KindConcurrency { // a slot may be given back at any time
+			return false
+		}
 		s, ok := d.seen.Get(counterSeen{l.Terms, l.Subject, l.Model})
 		if !ok || at-s.at >= denialLife {
 			return false

@@ -14,13 +14,7 @@ const closeTries = 3
 
 // Hold implements [limiter.Store].
 func (s *Store) Hold(ctx context.Context, provider, permitID string) (limiter.Hold, error) {
-	return s.ExtendHold(ctx, provider, permitID, 0)
-}
-
-// ExtendHold implements [limiter.Store].
-func (s *Store) ExtendHold(ctx context.Context, provider, permitID string, ttl time.Duration) (limiter.Hold, error) {
-	result, err := s.again(ctx, s.scripts.extend, []string{s.keys.hold(s.keys.of(provider), permitID)},
-		ttl.Microseconds(), limiter.MaxHoldLife.Microseconds())
+	result, err := s.again(ctx, s.scripts.hold, []string{s.keys.hold(s.keys.of(provider), permitID)})
 	if err != nil {
 		return limiter.Hold{}, s.failed(ctx, err)
 	}
@@ -40,7 +34,7 @@ func (s *Store) CloseHold(ctx context.Context, k *limiter.Closing) {
 	b := newBatch(s.keys, k.Provider)
 	b.closing = true
 	charge := b.addClosing(k)
-	result, err := s.again(ctx, s.scripts.close, b.keys(s.keys.hold(b.of, k.PermitID)), b.args(0, int(k.Status))...)
+	result, err := s.again(ctx, s.scripts.close, b.keys(s.keys.hold(b.of, k.PermitID)), b.args(k.TTL.Microseconds(), int(k.Status))...)
 	k.Outcome = limiter.ClosingOutcome{}
 	if err == nil {
 		err = b.answerClosing(k, charge, result)
@@ -72,7 +66,7 @@ func (b *batch) addClosing(k *limiter.Closing) *limiter.Charge {
 		terms, counter := 0, 0
 		if l.Terms != nil {
 			terms = b.term(&limiter.Line{Terms: l.Terms, Window: l.Window})
-			counter = b.counter(counterID{l.Terms.Counter, l.Subject, l.Model})
+			counter = b.counter(l.Terms, counterID{l.Terms.Counter, l.Subject, l.Model})
 		}
 		p.data = append16(append16(p.data, terms), counter)
 		p.data = append64(p.data, float64(l.Cost-l.Reserved))

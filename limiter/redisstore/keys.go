@@ -39,3 +39,8 @@ func (k keys) counter(of string, id counterID) string {
 func (k keys) hold(of string, permitID string) string {
 	return of + "h:" + permitID[max(0, len(permitID)-22):]
 }
+
+// slots is the sorted set beside a counter of concurrency.
+func (k keys) slots(of string, id counterID) string {
+	return of + "s:" + id.counter + ":" + id.subject + ":" + id.model
+}

@@ -30,15 +30,15 @@ var (
 	undoSource string
 	//go:embed lua/close.lua
 	closeSource string
-	//go:embed lua/extend.lua
-	extendSource string
+	//go:embed lua/hold.lua
+	holdSource string
 	//go:embed lua/swap.lua
 	swapSource string
 )
 
 // scripts are what the store runs. The first line of each says what Redis has to refuse before it starts: a full Redis
 // refuses to charge, but still lets charges be taken back.
-type scripts struct{ acquire, undo, close, extend, swap script }
+type scripts struct{ acquire, undo, close, hold, swap script }
 
 func newScripts(clock string) scripts {
 	return scripts{
@@ -46,8 +46,8 @@ func newScripts(clock string) scripts {
 		undo:    newScript("#!lua flags=allow-oom", clock, argsSource, advanceSource, refundSource, undoSource, writeSource, "return kept"),
 		close: newScript("#!lua flags=allow-oom", clock, argsSource, advanceSource, refundSource, closeSource, writeSource,
 			"return answer(GRANTED, record)"),
-		extend: newScript("#!lua flags=allow-oom", clock, extendSource),
-		swap:   newScript("#!lua", clock, swapSource),
+		hold: newScript("#!lua flags=no-writes", clock, holdSource),
+		swap: newScript("#!lua", clock, swapSource),
 	}
 }
 

@@ -8,6 +8,15 @@ if held[1] and parse('<d', held[1]) >= seq then
   return {} -- given up by its sender before it came here: undo.lua
 end
 
+-- take has a hold take slots; they are written after the counters.
+local slots = {}
+local function take(k, hold, cost)
+  local expires = now + a[holdsAt + 2 * hold + 1]
+  s[k + 3] = math.max(s[k + 3], expires)
+  s[k + 4] = (s[k + 1] > cost and s[k + 4] > 0) and math.min(s[k + 4], expires) or expires
+  slots[#slots + 1] = {KEYS[4 + entries + k / 8], expires, sub(KEYS[holdKey + hold], -22) .. ':' .. string.format('%.0f', cost)}
+end
+
 local out, o, charged, outdated, records = {}, 0, false, nil, nil
 for _ = 1, asks do
   local policy, key, pool, verdict = a[at + 1], a[at + 2], a[at + 3], GRANTED
@@ -51,7 +60,12 @@ for _ = 1, asks do
           v = math.max(u, a[t + 2])
           if v ~= u + cost then flags = flags + 2 end
         end
-        s[k + 1], s[k + 4] = v, math.min(s[k + 4] + v - u, LIMIT)
+        s[k + 1] = v
+        if a[t + 4] == 2 then
+          take(k, a[at + 5] - 1, cost)
+        else
+          s[k + 4] = math.min(s[k + 4] + v - u, LIMIT)
+        end
         write, charged = true, true
       end
       if receipts then receipts[#receipts + 1] = pack('<I7I7I7', s[k + 4], s[k + 3], s[k + 1] - u) end
@@ -59,7 +73,7 @@ for _ = 1, asks do
         s[k + 7] = n
         dirty[#dirty + 1] = k
       end
-      out[o + 1], out[o + 2], out[o + 3], out[o + 4] = s[k + 1], a[t + 4] == 1 and s[k + 3] or s[k + 2], s[k + 4], flags
+      out[o + 1], out[o + 2], out[o + 3], out[o + 4] = s[k + 1], a[t + 4] > 0 and s[k + 3] or s[k + 2], s[k + 4], flags
       o = o + 4
     end
     if receipts then

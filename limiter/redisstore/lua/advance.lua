@@ -105,6 +105,16 @@ local function advance(k, n)
   if a[t + 4] == 1 then
     if raw then u, m, total = parse('<I7I7I7', raw) end
     if raw and m > now then kept = true else u, m, total = 0, a[t + 6], 0 end
+  elseif a[t + 4] == 2 then
+    m = 0
+    if raw then u, m, total = parse('<I7I7I7', raw) end
+    if u > 0 and total <= now then
+      moved, kept = true, true
+      local slots = KEYS[4 + entries + k / 8]
+      local expired = redis.call('ZRANGEBYSCORE', slots, '-inf', now)
+      for i = 1, #expired do u = u - tonumber(sub(expired[i], 24)) end
+      total = tonumber(redis.call('ZRANGEBYSCORE', slots, string.format('(%.0f', now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2] or 0)
+    end
   elseif raw then
     local ru, rp, si
     u, p, m, ru, rp, si, total, kept = parse('<I7I6I7I5I6I7I7I5', raw)

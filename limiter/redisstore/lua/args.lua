@@ -28,8 +28,8 @@ for n = 1, stamps do
   at = at + 2
 end
 
--- Terms are 7 numbers each: burst, the most that may be owed, whether a shadow, whether a quota; of a quota its window
--- and 0, of a rate the change in force: since when, units, per. a[termsAt+7*n+1] is the first of the n-th.
+-- Terms are 7 numbers each: burst, the most that may be owed, whether a shadow, the kind (0 rate, 1 quota, 2 concurrency);
+-- of a rate the change in force: since when, units, per; of a quota its window and 0. a[termsAt+7*n+1] is the first of the n-th.
 local termsAt = at - 7
 at = at + 7 * terms
 
@@ -40,5 +40,7 @@ at = at + 2 * holds
 
 -- Counters, once advanced to now, are 8 fields each: used, part, mark, total, refunds (packed), whether to be written
 -- though nothing was charged, the terms to be written under, and until when Redis keeps the counter as it is (of a quota:
--- whether it does). s[8*n-7] is the first of the n-th, held[1+entries+n] what was stored.
+-- whether it does). Of concurrency mark is when the last slot expires, total when the first does, and the last field whether
+-- slots have expired; the next key after the counter's is a sorted set of slots by when they expire, each named for its
+-- permit and how many it takes. s[8*n-7] is the first of the n-th, held[1+entries+n] what was stored.
 local s, dirty = {}, {}

@@ -1,5 +1,6 @@
 -- Store.CloseHold: the record of the hold is in the lane's place, and the one ask has its lines, in order, with what is to be
--- charged on top, or, negative, refunded. A line without terms is passed over. ARGV[5] is what the hold becomes.
+-- charged on top, or, negative, refunded. A line without terms is passed over. ARGV[5] is what the hold becomes; one that
+-- stays open (1) expires no earlier than seq microseconds from now.
 local GRANTED, STALE, LATE = 1, 3, 4
 local record = held[1] or ''
 
@@ -28,28 +29,52 @@ for j = first, last, 3 do
   if a[j] > 0 and a[t + 4] == 1 and (now < a[t + 5] or now >= a[t + 6]) then return answer(LATE, '') end
 end
 
-local changes, receipt = {}, body
-for j = first, last, 3 do
-  local terms, k, extra = a[j], 8 * a[j + 1] - 8, a[j + 2]
-  local adjusted, uncharged = 0, 0
-  if terms > 0 and extra ~= 0 then
-    advance(k, terms)
-    if extra < 0 then
-      local total, moment, units = parse('<I7I7I7', record, receipt)
-      adjusted = -refund(k, terms, total, moment, math.min(-extra, units))
-    else
-      adjusted = math.max(0, math.min(extra, a[termsAt + 7 * terms + 2] - s[k + 1]))
-      uncharged = extra - adjusted
-      if adjusted > 0 then
-        s[k + 1], s[k + 4] = s[k + 1] + adjusted, math.min(s[k + 4] + adjusted, LIMIT)
-        s[k + 7] = terms
-        dirty[#dirty + 1] = k
+local permit = sub(KEYS[2], -22)
+if ARGV[5] == '1' then
+  local later = math.min(now + seq, born + 86400000000)
+  if expires <= now or later <= expires then return answer(GRANTED, record) end
+  local receipt = body
+  for j = first, last, 3 do
+    local k = 8 * a[j + 1] - 8
+    if a[j] > 0 and a[termsAt + 7 * a[j] + 4] == 2 then
+      local _, _, units = parse('<I7I7I7', record, receipt)
+      advance(k, a[j])
+      redis.call('ZADD', KEYS[4 + entries + k / 8], 'XX', later, permit .. ':' .. string.format('%.0f', units))
+      s[k + 3], s[k + 7], dirty[#dirty + 1] = math.max(s[k + 3], later), a[j], k
+    end
+    receipt = receipt + 21
+  end
+  record = pack('<BBI7I7I7B', 1, 0, born, later, kept, n) .. sub(record, body)
+  redis.call('SET', KEYS[2], record, 'PX', math.max(shortest, math.ceil((later - now) / 1000) + kept))
+else
+  local changes, receipt = {}, body
+  for j = first, last, 3 do
+    local terms, k, extra = a[j], 8 * a[j + 1] - 8, a[j + 2]
+    local adjusted, uncharged = 0, 0
+    local total, moment, units = parse('<I7I7I7', record, receipt)
+    if terms > 0 and a[termsAt + 7 * terms + 4] == 2 then
+      if units > 0 then
+        advance(k, terms)
+        free(k, terms, permit, units)
+      end
+    elseif terms > 0 and extra ~= 0 then
+      advance(k, terms)
+      if extra < 0 then
+        adjusted = -refund(k, terms, total, moment, math.min(-extra, units))
+      else
+        adjusted = math.max(0, math.min(extra, a[termsAt + 7 * terms + 2] - s[k + 1]))
+        uncharged = extra - adjusted
+        if adjusted > 0 then
+          s[k + 1], s[k + 4] = s[k + 1] + adjusted, math.min(s[k + 4] + adjusted, LIMIT)
+          s[k + 7] = terms
+          dirty[#dirty + 1] = k
+        end
       end
     end
+    changes[#changes + 1] = pack('<i8i8', adjusted, uncharged)
+    receipt = receipt + 21
   end
-  changes[#changes + 1] = pack('<i8i8', adjusted, uncharged)
-  receipt = receipt + 21
+  record = pack('<BBI7I7I7B', ARGV[5], now >= expires and 1 or 0, born, expires, kept, n) ..
+    sub(record, body, receipt - 1) .. table.concat(changes) .. sub(record, receipt)
+  redis.call('SET', KEYS[2], record, 'KEEPTTL')
 end
-record = pack('<BBI7I7I7B', ARGV[5], now >= expires and 1 or 0, born, expires, kept, n) ..
-  sub(record, body, receipt - 1) .. table.concat(changes) .. sub(record, receipt)
-redis.call('SET', KEYS[2], record, 'KEEPTTL')

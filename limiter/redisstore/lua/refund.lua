@@ -52,3 +52,16 @@ local function refund(k, n, totalThen, markThen, cost)
   end
   return cost
 end
+
+-- free gives back the slots of a permit, unless they have expired.
+local function free(k, n, permit, units)
+  local slots, member = KEYS[4 + entries + k / 8], permit .. ':' .. string.format('%.0f', units)
+  local expires = redis.call('ZSCORE', slots, member)
+  if not expires or tonumber(expires) <= now then return end
+  redis.call('ZREM', slots, member)
+  s[k + 1] = s[k + 1] - units
+  if not s[k + 7] then
+    s[k + 7] = n
+    dirty[#dirty + 1] = k
+  end
+end

@@ -1,3 +1,7 @@
+for i = 1, #slots do
+  redis.call('ZADD', slots[i][1], slots[i][2], slots[i][3])
+  redis.call('PEXPIRE', slots[i][1], 90000000)
+end
 for i = 1, records and #records or 0, 3 do
   redis.call('SET', records[i], records[i + 1], 'PX', records[i + 2])
 end

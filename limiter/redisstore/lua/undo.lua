@@ -11,16 +11,20 @@ if last == seq then
     local known = current[a[at + 1]] and current[a[at + 2]] and current[a[at + 3]]
     local lost = out[o + 1] == 1 and sub(ARGV[5], ask, ask) == '1'
     o = o + 1
-    if lost and a[at + 5] > 1 then redis.call('DEL', KEYS[holdKey + a[at + 5] - 1]) end
+    local hold = a[at + 5] - 1
+    if lost and hold > 0 then redis.call('DEL', KEYS[holdKey + hold]) end
     local first = at + 7
     at = at + 6 + 3 * a[at + 6]
     for j = first, at, 3 do
       local n, k, cost = a[j], 8 * a[j + 1] - 8, a[j + 2]
       if lost and cost > 0 and out[o + 4] < 2 then
-        local quota = a[termsAt + 7 * n + 4] == 1
-        if quota or known then
+        local kind = a[termsAt + 7 * n + 4]
+        if kind == 2 then
           if not s[k + 1] then advance(k, n) end
-          refund(k, n, out[o + 3], quota and out[o + 2] or moment, cost)
+          free(k, n, sub(KEYS[holdKey + hold], -22), cost)
+        elseif kind == 1 or known then
+          if not s[k + 1] then advance(k, n) end
+          refund(k, n, out[o + 3], kind == 1 and out[o + 2] or moment, cost)
         else -- edited since: at which rate it drained is not known here
           kept = kept + 1
         end

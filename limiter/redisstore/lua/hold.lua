@@ -1,0 +1,2 @@
+-- Store.Hold: KEYS[1] is the hold.
+return {struct.pack('<d', now), redis.call('GET', KEYS[1]) or ''}
