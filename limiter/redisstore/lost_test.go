@@ -17,22 +17,27 @@ import (
 const roomy = `{"limits":{
 	"month": {"scope":"provider","kind":"quota","amount":1000000000,"per":"month"},
 	"acct":  {"scope":"pool","kind":"rate","amount":1,"per":"31d","burst":1000000000},
-	"key":   {"scope":"key","kind":"rate","amount":1,"per":"31d","burst":1000000000}}}`
+	"key":   {"scope":"key","kind":"rate","amount":1,"per":"31d","burst":1000000000},
+	"slots": {"scope":"key","kind":"concurrency","unit":"held","amount":1000000000}}}`
 
 // crowd asks for permits of a few keys through several instances, and counts what it was granted.
 type crowd struct {
 	t         *testing.T
+	redis     *redistest.Server
 	instances []*limiter.Coordinator
 	keys      [3]atomic.Int64 // granted
+	slots     [3]atomic.Int64 // of what was granted with a hold
+	holds     atomic.Int64
+	settles   bool // holds are settled or cancelled, again and again until that is answered
 	answers   atomic.Int64
 	failures  atomic.Int64
 	stop      chan struct{}
 	clients   sync.WaitGroup
 }
 
-func newCrowd(t *testing.T, url string, timeout time.Duration) *crowd {
+func newCrowd(t *testing.T, server *redistest.Server, url string, timeout time.Duration) *crowd {
 	t.Helper()
-	c := &crowd{t: t, stop: make(chan struct{})}
+	c := &crowd{t: t, redis: server, stop: make(chan struct{})}
 	for range 3 {
 		s, err := Connect(url, Options{Timeout: timeout})
 		if err != nil {
@@ -76,17 +81,55 @@ func (c *crowd) ask(n int) {
 		defer cancel()
 	}
 	key := n % len(c.keys)
-	d, err := c.instances[n%len(c.instances)].Acquire(ctx, limiter.Ask{Provider: "p", Key: "sk-" + strconv.Itoa(key),
-		Cost: limiter.Costs{{Unit: "requests", Amount: cost}}})
+	ask := limiter.Ask{Provider: "p", Key: "sk-" + strconv.Itoa(key), Cost: limiter.Costs{{Unit: "requests", Amount: cost}}}
+	held := rand.Int64N(2) * cost
+	if held > 0 {
+		ask.Cost = append(ask.Cost, limiter.Cost{Unit: "held", Amount: held})
+	}
+	d, err := c.instances[n%len(c.instances)].Acquire(ctx, ask)
+	c.answers.Add(1)
 	switch {
 	case err != nil:
 		c.failures.Add(1)
+		return
 	case !d.Allowed:
 		c.t.Error("denied")
-	default:
-		c.keys[key].Add(cost)
+		return
+	case held > 0 && c.settles:
+		cost, held = c.close(d.PermitID, cost), 0
+	case held > 0:
+		c.holds.Add(1)
 	}
-	c.answers.Add(1)
+	c.keys[key].Add(cost)
+	c.slots[key].Add(held)
+}
+
+// close settles or cancels a permit on any instance until that is answered, and returns what it cost in the end.
+func (c *crowd) close(permit string, cost int64) int64 {
+	actual := rand.Int64N(2 * cost)
+	cancel := rand.IntN(3) == 0
+	if cancel {
+		actual = 0
+	}
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		on, s, err := c.instances[rand.IntN(len(c.instances))], (*limiter.Settlement)(nil), error(nil)
+		if cancel {
+			s, err = on.Cancel(context.Background(), permit)
+		} else {
+			s, err = on.Settle(context.Background(), permit, limiter.Costs{{Unit: "requests", Amount: actual}})
+		}
+		c.answers.Add(1)
+		if err != nil {
+			c.failures.Add(1)
+			continue
+		}
+		if got := s.Adjusted["month"]; got != actual-cost {
+			c.t.Errorf("%d became %d: adjusted %d", cost, actual, got)
+		}
+		return actual
+	}
+	c.t.Error("not settled in time")
+	return cost
 }
 
 // until waits for so many more answers.
@@ -107,12 +150,26 @@ func (c *crowd) settle() {
 	var used, want map[string]int64
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		var right bool
-		if used, want, right = c.stock(); right {
+		if used, want, right = c.stock(); right && c.records() == c.holds.Load() {
 			c.t.Logf("%d answers, %d of them errors; used %v", c.answers.Load(), c.failures.Load(), used)
 			return
 		}
 	}
-	c.t.Errorf("used %v, granted %v", used, want)
+	c.t.Errorf("used %v, granted %v; %d holds are kept of %d", used, want, c.records(), c.holds.Load())
+}
+
+// records counts the holds that Redis keeps, where nothing settles them.
+func (c *crowd) records() int64 {
+	if c.settles {
+		return c.holds.Load()
+	}
+	client := c.redis.Client()
+	defer client.Close()
+	n := int64(0)
+	for scan := client.Scan(context.Background(), 0, "permitd:1:{p}:h:*", 1000).Iterator(); scan.Next(context.Background()); {
+		n++
+	}
+	return n
 }
 
 // stock compares the counters with what was granted.
@@ -132,6 +189,9 @@ func (c *crowd) stock() (used, want map[string]int64, right bool) {
 				continue
 			}
 			used[id+l.Name], want[id+l.Name] = l.Used, granted
+			if l.Name == "slots" {
+				want[id+l.Name] = c.slots[n].Load()
+			}
 		}
 	}
 	for name, n := range want {
@@ -144,7 +204,7 @@ func (c *crowd) stock() (used, want map[string]int64, right bool) {
 // longer than asks stay valid, and lets it go on.
 func TestPausedRedisChargesNobodyWhoWasToldOtherwise(t *testing.T) {
 	server := redistest.Start(t)
-	c := newCrowd(t, server.URL(), 90*time.Millisecond)
+	c := newCrowd(t, server, server.URL(), 90*time.Millisecond)
 	c.start()
 	c.until(500)
 	for _, pause := range []time.Duration{150 * time.Millisecond, 1200 * time.Millisecond} {
@@ -161,8 +221,9 @@ func TestPausedRedisChargesNobodyWhoWasToldOtherwise(t *testing.T) {
 
 // TestLostRepliesChargeNobody cuts connections after Redis has decided.
 func TestLostRepliesChargeNobody(t *testing.T) {
-	proxy := redistest.NewProxy(t, redistest.Start(t))
-	c := newCrowd(t, proxy.URL(), patience)
+	server := redistest.Start(t)
+	proxy := redistest.NewProxy(t, server)
+	c := newCrowd(t, server, proxy.URL(), patience)
 	proxy.Lose(0.05)
 	c.start()
 	c.until(10_000)
@@ -177,7 +238,7 @@ func TestLostRepliesChargeNobody(t *testing.T) {
 // TestCrashedRedisForgetsNoGrant kills a Redis that keeps what it acknowledged.
 func TestCrashedRedisForgetsNoGrant(t *testing.T) {
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
-	c := newCrowd(t, server.URL(), 90*time.Millisecond)
+	c := newCrowd(t, server, server.URL(), 90*time.Millisecond)
 	c.start()
 	for range 3 {
 		c.until(300)
@@ -187,4 +248,62 @@ func TestCrashedRedisForgetsNoGrant(t *testing.T) {
 	}
 	c.until(300)
 	c.settle()
+}
+
+// TestLostRepliesCloseOnce settles and cancels through a connection that loses replies, on whichever instance, and tries
+// again until there is an answer. PERMITD_ASKS says how many answers to wait for.
+func TestLostRepliesCloseOnce(t *testing.T) {
+	server := redistest.Start(t)
+	proxy := redistest.NewProxy(t, server)
+	c := newCrowd(t, server, proxy.URL(), patience)
+	c.settles = true
+	proxy.Lose(0.05)
+	c.start()
+	c.until(int64(environment(t, "PERMITD_ASKS", 8_000)))
+	proxy.Lose(0)
+	c.settle()
+	t.Logf("%d replies lost", proxy.Lost())
+}
+
+// TestSlotsOfTheDeadComeBack leaves thousands of holds open, with an instance that ends too, and waits until their slots
+// are free, with nobody doing anything about it.
+func TestSlotsOfTheDeadComeBack(t *testing.T) {
+	holders := environment(t, "PERMITD_HOLDERS", 2000)
+	server := redistest.Shared(t)
+	dying := open(t, server, Options{Timeout: patience})
+	c := limiter.New(dying)
+	p, err := limiter.ParsePolicy([]byte(`{"limits":{"slots":{"scope":"provider","kind":"concurrency","amount":` + strconv.Itoa(holders) + `}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.PutPolicy(t.Context(), "p", p, limiter.Match{}); err != nil {
+		t.Fatal(err)
+	}
+	const ttl = 1500 * time.Millisecond
+	asks := make([]limiter.Ask, holders)
+	for i := range asks {
+		asks[i] = limiter.Ask{Provider: "p", Key: "sk-" + strconv.Itoa(i), Hold: true, TTL: ttl}
+	}
+	for i, r := range c.AcquireBatch(t.Context(), asks) {
+		if r.Err != nil || !r.Decision.Allowed {
+			t.Fatalf("%d: %+v", i, r)
+		}
+	}
+	granted := time.Now()
+	dying.Close()
+	other := limiter.New(open(t, server, Options{Prefix: dying.keys.prefix, Timeout: patience}))
+	for {
+		d, err := other.Acquire(t.Context(), limiter.Ask{Provider: "p", Key: "sk-after", Cost: limiter.Costs{{Unit: "requests", Amount: int64(holders)}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Allowed {
+			break
+		}
+		if time.Since(granted) > ttl+time.Second {
+			t.Fatalf("%v after the last: %+v", time.Since(granted), d)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Logf("all slots were free %v after the last was taken for %v", time.Since(granted).Round(time.Millisecond), ttl)
 }
