@@ -5,13 +5,17 @@ import "time"
 // Ask is a request for a permit.
 type Ask struct {
 	Provider string
-	Key      string        // the API key, or KeyID
-	KeyID    string        // see [KeyID]
-	Model    string        // "" only where no enforced limit looks at the model
-	Cost     Costs         // by unit; requests is 1 unless named
-	DryRun   bool          // charge nothing, answer as if
-	Hold     bool          // keep a record, so that the permit can be settled
-	TTL      time.Duration // of the hold, in whole milliseconds; default and at most the policy's hold_ttl
+	Key      string // the API key, or KeyID
+	KeyID    string // see [KeyID]
+	Model    string // "" only where no enforced limit looks at the model
+	Cost     Costs  // by unit; requests is 1 unless named
+	// IdempotencyKey, if not empty, has the ask granted once: asked again under the same key by the same Caller, it gets
+	// the first answer for max(10 min, the hold's life). At most 255 printable characters.
+	IdempotencyKey string
+	Caller         string        // who asks, as far as known
+	DryRun         bool          // charge nothing, answer as if
+	Hold           bool          // keep a record, so that the permit can be settled
+	TTL            time.Duration // of the hold, in whole milliseconds; default and at most the policy's hold_ttl
 }
 
 // Validate checks all that can be checked without the policy, and fills in KeyID. Pointers in the [*InvalidError] are
@@ -36,6 +40,9 @@ func (a *Ask) Validate() error {
 	}
 	if a.Model != "" && !printable(a.Model, MaxModelLen) {
 		f.add("/model", "must be 1 to %d printable characters", MaxModelLen)
+	}
+	if a.IdempotencyKey != "" && !printable(a.IdempotencyKey, MaxIdempotencyKeyLen) {
+		f.add("/idempotency_key", "must be 1 to %d printable characters", MaxIdempotencyKeyLen)
 	}
 	a.Cost.check(&f)
 	if a.TTL < 0 || a.TTL > 0 && !a.Hold {

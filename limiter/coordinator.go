@@ -155,7 +155,11 @@ func (c *Coordinator) prepare(ctx context.Context, a *attempt) error {
 	}
 	a.charge.NotAfter = a.now.later(askLifetime)
 	a.resolve(k)
-	return a.hold(policy.policy)
+	if err := a.hold(policy.policy); err != nil {
+		return err
+	}
+	a.once()
+	return nil
 }
 
 // hold asks for a record of the charge, if the ask does or a slot is taken.
@@ -184,6 +188,9 @@ func (c *Coordinator) conclude(a *attempt) bool {
 	case Late:
 		a.now = o.Now
 		return false
+	case Repeated:
+		a.decision, a.err = a.repeat(o.Grant)
+		return true
 	case Granted, Denied:
 	default:
 		a.err = o.Err

@@ -17,6 +17,7 @@ type Decision struct {
 	IgnoredUnits []string      // units named in the ask that no limit counts
 	PermitID     string        // with a hold: what to settle it by
 	Expires      time.Time     // and until when
+	Replayed     bool          // the answer to an earlier ask with the same idempotency key
 	RetryAfter   time.Duration // of a denial: the longest wait of the limits that refused
 }
 

@@ -23,6 +23,8 @@ var (
 	ErrUnknownPermit = errors.New("unknown permit")
 	// ErrPermitClosed: the permit was settled or cancelled, or has expired, so that this can't be done to it any more.
 	ErrPermitClosed = errors.New("permit closed")
+	// ErrIdempotencyMismatch: something else was asked for under the same idempotency key.
+	ErrIdempotencyMismatch = errors.New("idempotency key was used for another ask")
 	// ErrConflict: the stored document is no longer the one that a write was made for.
 	ErrConflict = errors.New("document changed meanwhile")
 	// ErrStoreUnavailable: the store gave no answer that could be used.

@@ -8,22 +8,23 @@ import (
 
 // Bounds of what a document may hold and an ask may name.
 const (
-	MaxAmount         = 1_000_000_000_000 // of an amount, a burst and a cost
-	MaxWeight         = 1000
-	MaxPer            = 31 * 24 * time.Hour
-	MinPer            = time.Millisecond
-	MaxLimits         = 64 // per policy
-	MaxLimitsPerAsk   = 16
-	MaxKeyLen         = 512 // characters of an API key
-	MaxModelLen       = 256 // characters of a model's name
-	MaxLabelLen       = 200 // characters of an entry's label
-	MaxUnitsPerAsk    = 32
-	MinHoldTTL        = time.Second
-	MaxHoldTTL        = 24 * time.Hour
-	DefaultHoldTTL    = 10 * time.Minute
-	DefaultUnit       = "requests" // what a limit counts when it names no unit; 1 in an ask that does not name it
-	maxModelPatterns  = 256
-	maxWeightsPerUnit = 32
+	MaxAmount            = 1_000_000_000_000 // of an amount, a burst and a cost
+	MaxWeight            = 1000
+	MaxPer               = 31 * 24 * time.Hour
+	MinPer               = time.Millisecond
+	MaxLimits            = 64 // per policy
+	MaxLimitsPerAsk      = 16
+	MaxKeyLen            = 512 // characters of an API key
+	MaxIdempotencyKeyLen = 255
+	MaxModelLen          = 256 // characters of a model's name
+	MaxLabelLen          = 200 // characters of an entry's label
+	MaxUnitsPerAsk       = 32
+	MinHoldTTL           = time.Second
+	MaxHoldTTL           = 24 * time.Hour
+	DefaultHoldTTL       = 10 * time.Minute
+	DefaultUnit          = "requests" // what a limit counts when it names no unit; 1 in an ask that does not name it
+	maxModelPatterns     = 256
+	maxWeightsPerUnit    = 32
 )
 
 // Scope says whose traffic a limit counts together.

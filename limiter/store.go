@@ -10,6 +10,7 @@ type Store interface {
 	// Decide answers each charge, in order and independently, by filling in its Outcome. Each is one atomic step:
 	//
 	//  1. After NotAfter nothing is charged: Late.
+	//     A charge whose Once was granted before is not charged again: Repeated.
 	//  2. Unless the documents in the store are those that the charge was resolved under, nothing is charged: Stale.
 	//     Once a write of a document has returned, no charge resolved under an earlier one is granted.
 	//  3. Unless every quota line's Window holds now, nothing is charged: Late.
@@ -48,8 +49,9 @@ type Verdict uint8
 const (
 	Granted Verdict = iota + 1
 	Denied
-	Stale // resolved under documents that are no longer current; resolve it again
-	Late  // its time was wrong: Outcome.Now says what the time is; ask again
+	Stale    // resolved under documents that are no longer current; resolve it again
+	Late     // its time was wrong: Outcome.Now says what the time is; ask again
+	Repeated // granted before, as Outcome.Grant says
 )
 
 // Charge is an ask resolved to the counters it has to fit: what a [Store] decides.
@@ -63,6 +65,7 @@ type Charge struct {
 	DryRun   bool
 	Lines    []Line   // none: only the stamps are checked
 	Hold     *NewHold // keep a record under PermitID if it is granted; a charge that takes slots has one
+	Once     *Once    // grant it once; nil: as often as it is asked for
 
 	Outcome Outcome
 }
@@ -92,6 +95,7 @@ type Outcome struct {
 	Err     error
 	Current Current // when Stale
 	Expires Instant // of the hold, when one was made
+	Grant   *Grant  // when Repeated
 }
 
 // Current are the documents as they stand, of those whose stamp was not current; nil for the others.

@@ -76,7 +76,7 @@ func TestReplicaIsRefused(t *testing.T) {
 	c := replica.Client()
 	defer c.Close()
 	host, port, _ := strings.Cut(primary.Addr(), ":")
-	if err := c.SlaveOf(context.Background(), host, port).Err(); err != nil {
+	if err := c.ReplicaOf(context.Background(), host, port).Err(); err != nil {
 		t.Fatal(err)
 	}
 	code, _, stderr := call(t, "", "--addr", "127.0.0.1:0", "--redis-url", replica.URL())

@@ -2,78 +2,10 @@ package memstore
 
 import (
 	"context"
-	"hash/maphash"
-	"sync"
 	"time"
 
 	"github.com/permitd/permitd/limiter"
 )
-
-// holds keeps the records of permits, in shards by permit id. A record goes when its time is over: each new one looks at
-// a few others of its shard. The lock of a shard is taken last, after those of counters.
-type holds struct{ shards [shardCount]holdShard }
-
-type holdShard struct {
-	sync.Mutex
-	records map[string]*record
-	order   []*record
-	hand    int
-}
-
-type record struct {
-	permitID string
-	hold     limiter.Hold
-}
-
-func (h *holds) init() {
-	for i := range h.shards {
-		h.shards[i].records = map[string]*record{}
-	}
-}
-
-// gone is when a record is no longer kept.
-func (r *record) gone(now limiter.Instant) bool {
-	return now >= r.hold.Expires+limiter.Instant(r.hold.Keep/time.Microsecond)
-}
-
-// add keeps a record, and returns how many others it found to be over.
-func (s *holdShard) add(r *record, now limiter.Instant) (forgotten int64) {
-	forgotten = s.sweep(sweepStep, now)
-	s.records[r.permitID] = r
-	s.order = append(s.order, r)
-	return forgotten
-}
-
-func (s *holdShard) sweep(steps int, now limiter.Instant) (forgotten int64) {
-	for range min(steps, len(s.order)) {
-		if s.hand >= len(s.order) {
-			s.hand = 0
-		}
-		r := s.order[s.hand]
-		if !r.gone(now) {
-			s.hand++
-			continue
-		}
-		delete(s.records, r.permitID)
-		last := len(s.order) - 1
-		s.order[s.hand], s.order[last] = s.order[last], nil
-		s.order = s.order[:last]
-		forgotten++
-	}
-	return forgotten
-}
-
-// find is a record that is still kept, or nil.
-func (s *holdShard) find(permitID string, now limiter.Instant) *record {
-	if r := s.records[permitID]; r != nil && !r.gone(now) {
-		return r
-	}
-	return nil
-}
-
-func (s *Store) holdShard(permitID string) *holdShard {
-	return &s.holds.shards[maphash.String(s.seed, permitID)%shardCount]
-}
 
 // keep makes the record of a charge that was granted.
 func (s *Store) keep(c *limiter.Charge, receipts []limiter.Receipt) {
@@ -83,29 +15,34 @@ func (s *Store) keep(c *limiter.Charge, receipts []limiter.Receipt) {
 		Keep: c.Hold.Keep, Body: c.Hold.Body, Receipts: receipts,
 	}
 	c.Outcome.Expires = h.Expires
-	shard := s.holdShard(c.PermitID)
+	shard := s.holds.shard(s.seed, c.PermitID)
 	shard.Lock()
 	defer shard.Unlock()
-	s.count.Add(1 - shard.add(&record{c.PermitID, h}, now))
+	s.count.Add(1 - shard.add(&record[limiter.Hold]{id: c.PermitID, until: keptUntil(&h), value: h}, now))
 }
 
-// seen is a copy of a record as it stands.
-func (r *record) seen(now limiter.Instant) limiter.Hold {
-	if r == nil {
-		return limiter.Hold{Seen: now}
+// keptUntil is when the record of a hold goes.
+func keptUntil(h *limiter.Hold) limiter.Instant {
+	return h.Expires + limiter.Instant(h.Keep/time.Microsecond)
+}
+
+// seen is a copy of a hold as it stands, if there is one.
+func seen(r *record[limiter.Hold], now limiter.Instant) limiter.Hold {
+	var h limiter.Hold
+	if r != nil {
+		h = r.value
 	}
-	h := r.hold
 	h.Seen = now
 	return h
 }
 
 // Hold implements [limiter.Store].
 func (s *Store) Hold(ctx context.Context, provider, permitID string) (limiter.Hold, error) {
-	shard := s.holdShard(permitID)
+	shard := s.holds.shard(s.seed, permitID)
 	shard.Lock()
 	defer shard.Unlock()
 	now := s.clock()
-	return shard.find(permitID, now).seen(now), ctx.Err()
+	return seen(shard.find(permitID, now), now), ctx.Err()
 }
 
 // CloseHold implements [limiter.Store].
@@ -123,7 +60,7 @@ func (s *Store) CloseHold(ctx context.Context, k *limiter.Closing) {
 	held := s.shardsOf(c, places)
 	s.lock(held)
 	defer s.unlock(held)
-	shard := s.holdShard(k.PermitID)
+	shard := s.holds.shard(s.seed, k.PermitID)
 	shard.Lock()
 	defer shard.Unlock()
 
@@ -132,7 +69,7 @@ func (s *Store) CloseHold(ctx context.Context, k *limiter.Closing) {
 	r := shard.find(k.PermitID, now)
 	k.Outcome = limiter.ClosingOutcome{Verdict: limiter.Granted, Now: now}
 	switch {
-	case r == nil || r.hold.Status != limiter.HoldOpen:
+	case r == nil || r.value.Status != limiter.HoldOpen:
 	case !current:
 		k.Outcome.Verdict, k.Outcome.Current = limiter.Stale, c.Outcome.Current
 		return
@@ -144,11 +81,11 @@ func (s *Store) CloseHold(ctx context.Context, k *limiter.Closing) {
 	default:
 		s.settle(k, c, places, r, now)
 	}
-	k.Outcome.Hold = r.seen(now)
+	k.Outcome.Hold = seen(r, now)
 }
 
 // settle applies a closing to the counters, and notes it in the record.
-func (s *Store) settle(k *limiter.Closing, c *limiter.Charge, places []place, r *record, now limiter.Instant) {
+func (s *Store) settle(k *limiter.Closing, c *limiter.Charge, places []place, r *record[limiter.Hold], now limiter.Instant) {
 	changes := make([]limiter.LineChange, len(k.Lines))
 	for i := range k.Lines {
 		l, at := &k.Lines[i], &places[i]
@@ -163,7 +100,7 @@ func (s *Store) settle(k *limiter.Closing, c *limiter.Charge, places []place, r 
 			continue
 		}
 		at.counter, state = s.shards[at.shard].find(keyOf(&c.Lines[i]), now)
-		state, changes[i] = l.Change(l.Terms.Advance(state, now, l.Window), r.hold.Receipts[i], now)
+		state, changes[i] = l.Change(l.Terms.Advance(state, now, l.Window), r.value.Receipts[i], now)
 		if changes[i].Adjusted == 0 {
 			continue
 		}
@@ -173,18 +110,19 @@ func (s *Store) settle(k *limiter.Closing, c *limiter.Charge, places []place, r 
 		}
 		at.counter.state = state
 	}
-	r.hold.Status, r.hold.Changes, r.hold.Late = k.Status, changes, now >= r.hold.Expires
+	r.value.Status, r.value.Changes, r.value.Late = k.Status, changes, now >= r.value.Expires
 }
 
 // extend has a hold and its slots expire later.
-func (s *Store) extend(k *limiter.Closing, c *limiter.Charge, places []place, r *record, now limiter.Instant) {
-	r.hold.Extend(now, k.TTL)
+func (s *Store) extend(k *limiter.Closing, c *limiter.Charge, places []place, r *record[limiter.Hold], now limiter.Instant) {
+	r.value.Extend(now, k.TTL)
+	r.until = keptUntil(&r.value)
 	for i := range k.Lines {
-		if !k.Lines[i].Slots() || r.hold.Expires <= now {
+		if !k.Lines[i].Slots() || r.value.Expires <= now {
 			continue
 		}
 		if counter, _ := s.shards[places[i].shard].find(keyOf(&c.Lines[i]), now); counter != nil {
-			counter.keep(k.PermitID, r.hold.Expires)
+			counter.keep(k.PermitID, r.value.Expires)
 		}
 	}
 }

@@ -43,7 +43,8 @@ type Store struct {
 	hand      atomic.Uint32 // where the search for room goes on
 	seed      maphash.Seed
 	shards    [shardCount]shard
-	holds     holds
+	holds     records[limiter.Hold]
+	grants    records[limiter.Grant] // by provider and Once
 	documents documents
 }
 
@@ -62,6 +63,7 @@ func New(o Options) *Store {
 		s.shards[i].counters = map[counterKey]*counter{}
 	}
 	s.holds.init()
+	s.grants.init()
 	return s
 }
 
@@ -80,7 +82,6 @@ func (s *Store) Decide(ctx context.Context, charges []*limiter.Charge) {
 }
 
 func (s *Store) decide(c *limiter.Charge) {
-	p := s.documents.provider(c.Provider)
 	var few [limiter.MaxLimitsPerAsk]place
 	places := few[:]
 	if len(c.Lines) > len(few) { // a look at every limit of a provider
@@ -91,14 +92,24 @@ func (s *Store) decide(c *limiter.Charge) {
 	defer s.unlock(held)
 
 	c.Outcome = limiter.Outcome{}
-	current := p.current(c)
+	current := s.documents.provider(c.Provider).current(c)
 	c.Outcome.Now = s.clock()
-	switch now := c.Outcome.Now; {
-	case now > c.NotAfter:
+	switch {
+	case c.Outcome.Now > c.NotAfter:
 		c.Outcome.Verdict = limiter.Late
+	case c.Once != nil:
+		s.decideOnce(c, current, places, held)
+	default:
+		s.decideNow(c, current, places, held)
+	}
+}
+
+// decideNow decides a charge that comes in time, and was resolved under the documents that are current or not.
+func (s *Store) decideNow(c *limiter.Charge, current bool, places []place, held shardSet) {
+	switch {
 	case !current:
 		c.Outcome.Verdict = limiter.Stale
-	case !s.windowsHold(c, now):
+	case !s.windowsHold(c, c.Outcome.Now):
 		c.Outcome.Verdict = limiter.Late
 	default:
 		s.admit(c, places, held)
@@ -141,7 +152,7 @@ func (s *Store) admit(c *limiter.Charge, places []place, held shardSet) {
 		restamp(c, places)
 	case c.DryRun:
 		c.Outcome.Verdict = limiter.Granted
-	case !s.room(missing, c.Hold != nil, held, c.Outcome.Now):
+	case !s.room(c, missing, held):
 		c.Outcome.Err = limiter.ErrOverloaded
 	default:
 		c.Outcome.Verdict = limiter.Granted
@@ -202,11 +213,14 @@ func restamp(c *limiter.Charge, places []place) {
 	}
 }
 
-// room reports whether so many more counters may be made, and a record. When memory is short, counters that are spent go at once
-// rather than after their time of grace.
-func (s *Store) room(counters int, record bool, held shardSet, now limiter.Instant) bool {
-	more := int64(counters)
-	if record {
+// room reports whether a charge may make so many more counters, and its records. When memory is short, counters that are
+// spent go at once rather than after their time of grace.
+func (s *Store) room(c *limiter.Charge, counters int, held shardSet) bool {
+	now, more := c.Outcome.Now, int64(counters)
+	if c.Hold != nil {
+		more++
+	}
+	if c.Once != nil {
 		more++
 	}
 	if more == 0 {

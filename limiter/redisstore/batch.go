@@ -32,13 +32,15 @@ type batch struct {
 	counters   map[counterID]int
 	entryKeys  []string
 	counterKey []string
+	onceKeys   []string
 	holdKeys   []string
 	bodies     []any // of holds
+	grants     []any // what is to be remembered of those that are granted once
 	closing    bool  // counters may go as far as settling takes them
 
-	stampPart, termsPart, holdPart, askPart packed
-	schedules                               []byte
-	in, out                                 packed // as sent: all parts, and the format of the answer
+	stampPart, termsPart, holdPart, oncePart, askPart packed
+	schedules                                         []byte
+	in, out                                           packed // as sent: all parts, and the format of the answer
 }
 
 // packed is binary data beside the format by which Lua's struct reads it.
@@ -79,9 +81,10 @@ func (b *batch) reset() {
 	clear(b.terms)
 	clear(b.counters)
 	clear(b.bodies)
+	clear(b.grants)
 	b.asks, b.entryKeys, b.counterKey, b.lines = b.asks[:0], b.entryKeys[:0], b.counterKey[:0], 0
-	b.holdKeys, b.bodies = b.holdKeys[:0], b.bodies[:0]
-	for _, p := range []*packed{&b.stampPart, &b.termsPart, &b.holdPart, &b.askPart, &b.in, &b.out} {
+	b.holdKeys, b.bodies, b.onceKeys, b.grants = b.holdKeys[:0], b.bodies[:0], b.onceKeys[:0], b.grants[:0]
+	for _, p := range []*packed{&b.stampPart, &b.termsPart, &b.holdPart, &b.oncePart, &b.askPart, &b.in, &b.out} {
 		p.reset()
 	}
 	b.schedules = b.schedules[:0]
@@ -91,8 +94,8 @@ func (b *batch) reset() {
 func (b *batch) fits(a *ask) bool {
 	asks, lines := len(b.asks)+1, b.lines+a.lines
 	return asks == 1 || asks <= maxAsks &&
-		len(b.entryKeys)+len(b.counterKey)+len(b.holdKeys)+2*a.lines+5 <= maxKeys &&
-		8*asks+3*lines+2*(len(b.stamps)+3)+7*(len(b.terms)+a.lines)+8 <= maxNumbers &&
+		len(b.entryKeys)+len(b.counterKey)+len(b.holdKeys)+len(b.onceKeys)+2*a.lines+6 <= maxKeys &&
+		10*asks+3*lines+2*(len(b.stamps)+3)+7*(len(b.terms)+a.lines)+8 <= maxNumbers &&
 		asks+4*lines <= maxNumbers
 }
 
@@ -102,12 +105,12 @@ func (b *batch) add(a *ask) {
 	b.asks = append(b.asks, a)
 	b.lines += len(c.Lines)
 	p := b.askPart
-	p.format = append(p.format, "HHHdBB"...)
+	p.format = append(p.format, "HHHdBBB"...)
 	p.data = append16(p.data, b.stamp(0, c.Stamps.Policy))
 	p.data = append16(p.data, b.entryStamp(limiter.DocID{Provider: c.Provider, Kind: limiter.KeyEntry, Name: c.KeyID}, c.Stamps.Key))
 	p.data = append16(p.data, b.entryStamp(limiter.DocID{Provider: c.Provider, Kind: limiter.PoolEntry, Name: c.Pool}, c.Stamps.Pool))
 	p.data = append64(p.data, float64(c.NotAfter))
-	p.data = append(p.data, b.mode(c), byte(len(c.Lines)))
+	p.data = append(p.data, b.mode(c), b.once(c), byte(len(c.Lines)))
 	b.out.format = append(b.out.format, 'B')
 	for i := range c.Lines {
 		l := &c.Lines[i]
@@ -131,6 +134,22 @@ func (b *batch) mode(c *limiter.Charge) byte {
 	b.holdPart.data = append64(b.holdPart.data, float64(c.Hold.TTL.Microseconds()))
 	b.holdPart.data = append64(b.holdPart.data, float64(c.Hold.Keep.Milliseconds()))
 	return byte(len(b.holdKeys) + 1)
+}
+
+// once numbers those that are to be granted once, from 1; 0 is any other.
+func (b *batch) once(c *limiter.Charge) byte {
+	if c.Once == nil {
+		return 0
+	}
+	b.onceKeys = append(b.onceKeys, b.names.once(b.of, c.Once.ID))
+	grant := ""
+	if c.Once.Body != nil {
+		grant = c.Once.Ask + string(c.Once.Body)
+	}
+	b.grants = append(b.grants, grant)
+	b.oncePart.format = append(b.oncePart.format, 'd')
+	b.oncePart.data = append64(b.oncePart.data, float64(c.Once.Keep.Milliseconds()))
+	return byte(len(b.onceKeys))
 }
 
 // entryStamp is 0 where an ask has no such entry to be checked.
@@ -213,24 +232,24 @@ func (b *batch) term(l *limiter.Line) int {
 
 // keys are those of the call, the policy's and the lane's first.
 func (b *batch) keys(lane string) []string {
-	all := make([]string, 0, 2+len(b.entryKeys)+len(b.counterKey)+len(b.holdKeys))
+	all := make([]string, 0, 2+len(b.entryKeys)+len(b.counterKey)+len(b.onceKeys)+len(b.holdKeys))
 	all = append(all, b.of+"policy", lane)
-	return append(append(append(all, b.entryKeys...), b.counterKey...), b.holdKeys...)
+	return slices.Concat(all, b.entryKeys, b.counterKey, b.onceKeys, b.holdKeys)
 }
 
 // args are those of the call with that number; own is what the script has of its own.
 func (b *batch) args(seq int64, own any) []any {
 	b.in.reset()
-	b.in.format = append(b.in.format, "<dHHHHH"...)
+	b.in.format = append(b.in.format, "<dHHHHHH"...)
 	b.in.data = append64(b.in.data, float64(seq))
-	for _, n := range []int{len(b.entryKeys), len(b.stamps), len(b.terms), len(b.holdKeys), len(b.asks)} {
+	for _, n := range []int{len(b.entryKeys), len(b.stamps), len(b.terms), len(b.onceKeys), len(b.holdKeys), len(b.asks)} {
 		b.in.data = append16(b.in.data, n)
 	}
-	for _, p := range []packed{b.stampPart, b.termsPart, b.holdPart, b.askPart} {
+	for _, p := range []packed{b.stampPart, b.termsPart, b.holdPart, b.oncePart, b.askPart} {
 		b.in.add(p)
 	}
 	args := []any{b.in.format, b.in.data, append([]byte{'<'}, b.out.format...), b.schedules, own}
-	return append(args, b.bodies...)
+	return append(append(args, b.bodies...), b.grants...)
 }
 
 func append16(b []byte, n int) []byte { return binary.LittleEndian.AppendUint16(b, uint16(n)) }
@@ -250,8 +269,9 @@ func flag(set bool) byte {
 	return 0
 }
 
-// The verdicts of lua/acquire.lua that are not those of package limiter: a dry run that would have been granted.
-const granted, grantedDry = byte(limiter.Granted), 5
+// The verdicts of lua/acquire.lua that are not those of package limiter: a dry run that would have been granted, and one that
+// was granted before.
+const granted, grantedDry, repeated = byte(limiter.Granted), 5, 6
 
 var (
 	errReply = errors.New("the answer is not one that the script gives")
@@ -263,6 +283,8 @@ type reply struct {
 	now      limiter.Instant
 	rest     []byte
 	outdated map[int]*limiter.Record // documents as they stand, of those that an ask was not resolved under
+	repeats  map[int]string          // of asks, from 1, that were granted before: what is remembered
+	asks     int                     // read so far
 }
 
 func readReply(result any) (*reply, error) {
@@ -292,6 +314,13 @@ func (r *reply) readDocuments(parts []any) error {
 		if !isInt || !isText {
 			return errReply
 		}
+		if doc < 0 {
+			if r.repeats == nil {
+				r.repeats = map[int]string{}
+			}
+			r.repeats[int(-doc)] = text
+			continue
+		}
 		record, err := decodeRecord(text)
 		if err != nil {
 			return err
@@ -314,7 +343,8 @@ func (r *reply) next(lines int) (verdict byte, of []byte, err error) {
 		return 0, nil, errReply
 	}
 	verdict, of, r.rest = r.rest[0], r.rest[1:size], r.rest[size:]
-	if verdict < granted || verdict > grantedDry {
+	r.asks++
+	if verdict < granted || verdict > repeated || verdict == repeated && r.repeats[r.asks] == "" {
 		return 0, nil, fmt.Errorf("%w: verdict %d", errReply, verdict)
 	}
 	return verdict, of, nil
@@ -330,6 +360,8 @@ func (b *batch) answer(c *limiter.Charge, r *reply, verdict byte, lines []byte) 
 		}
 	case grantedDry:
 		c.Outcome.Verdict = limiter.Granted
+	case repeated:
+		c.Outcome.Verdict, c.Outcome.Grant = limiter.Repeated, decodeGrant(r.repeats[r.asks])
 	case byte(limiter.Stale):
 		c.Outcome.Current = b.current(c, r)
 	}
@@ -364,6 +396,30 @@ func changed(r *limiter.Record, tag string) *limiter.Record {
 		return nil
 	}
 	return r
+}
+
+// decodeGrant reads what lua/acquire.lua remembers of a grant. One that can't be read has no lines, which no ask has asked for.
+func decodeGrant(text string) *limiter.Grant {
+	const head, ask = 1 + 8 + 8 + 1, 32
+	g := &limiter.Grant{}
+	if len(text) < head+ask {
+		return g
+	}
+	b := []byte(text)
+	g.Now = limiter.Instant(math.Float64frombits(binary.LittleEndian.Uint64(b[9:])))
+	lines := int(b[17])
+	if b = b[head:]; len(b) < lines*lineSize+ask {
+		return g
+	}
+	for range lines {
+		g.Lines = append(g.Lines, limiter.GrantLine{
+			State: limiter.State{Used: read7(b), Part: read7(b[7:]), Mark: limiter.Instant(read7(b[7:]))},
+			Fits:  b[21]&1 == 1,
+		})
+		b = b[lineSize:]
+	}
+	g.Ask, g.Body = string(b[:ask]), b[ask:]
+	return g
 }
 
 // readLine reads what is said of a line: the counter's state now, without its refunds, and whether the cost fit.

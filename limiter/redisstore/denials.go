@@ -19,7 +19,8 @@ const (
 // denials answer asks that Redis would deny, so that those who ask again and again cost it nothing. A counter that had no
 // room for a cost has none, until enough has drained, for the same cost or more under the same terms, whatever else is
 // charged meanwhile. Each ask is decided anew by what was last seen of all of its counters; one of which anything is not
-// known, or that might be granted, goes to Redis. Dry runs always do.
+// known, or that might be granted, goes to Redis. Dry runs, and asks
+// that are to be granted once, always do.
 type denials struct {
 	seen *lru.Cache[counterSeen, sighting]
 	last atomic.Int64 // when something was last denied, a local time
@@ -80,7 +81,7 @@ func (d *denials) fresh(at time.Duration) bool {
 
 // deny fills in the outcome of a charge that Redis would deny at the local time at, and reports whether it did.
 func (d *denials) deny(c *limiter.Charge, at time.Duration) bool {
-	if !d.fresh(at) || c.DryRun || len(c.Lines) == 0 {
+	if !d.fresh(at) || c.DryRun || c.Once != nil || len(c.Lines) == 0 {
 		return false
 	}
 	now, full := limiter.Instant(0), false

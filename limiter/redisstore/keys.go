@@ -44,3 +44,6 @@ func (k keys) hold(of string, permitID string) string {
 func (k keys) slots(of string, id counterID) string {
 	return of + "s:" + id.counter + ":" + id.subject + ":" + id.model
 }
+
+// once is what is remembered of a grant that is to be made once.
+func (k keys) once(of string, id string) string { return of + "i:" + id }

@@ -161,6 +161,12 @@ func testHoldTimes(t *testing.T, b Backend) {
 	if s := n.settle(late, requests(10), by{"rpd": -90}, nil); !s.Late {
 		t.Error("not late")
 	}
+	n.at(90*time.Second + 2*time.Hour - time.Microsecond)
+	n.settle(late, requests(10), by{"rpd": -90}, nil)
+	n.at(90*time.Second + 2*time.Hour)
+	if _, err := n.Settle(ctx, late, nil); !errors.Is(err, limiter.ErrUnknownPermit) {
+		t.Errorf("settled hold_ttl after it expired: %v", err)
+	}
 	for _, ttl := range []time.Duration{-1, 0, 25 * time.Hour} {
 		if _, err := n.ExtendHold(ctx, d.PermitID, ttl); !errors.Is(err, limiter.ErrInvalid) {
 			t.Errorf("extended by %v: %v", ttl, err)

@@ -1,8 +1,8 @@
--- Store.Decide for the asks of one call, in order. An ask is 6 numbers, stamps of policy, key and pool, not-after,
--- mode (0, 1 for a dry run, n+1 for the n-th hold), and its lines, which are 3 each: terms, counter, cost. The answer has a verdict for each ask and 4
+-- Store.Decide for the asks of one call, in order. An ask is 7 numbers, stamps of policy, key and pool, not-after, mode (0,
+-- 1 for a dry run, n+1 for the n-th hold), 0 or its number among those granted once, and its lines, which are 3 each: terms, counter, cost. The answer has a verdict for each ask and 4
 -- numbers for each line: used, part (of a quota: the end of the window), total, and 1 if the cost fit or would have, plus
 -- 2 if not all of it was charged.
-local GRANTED, DENIED, STALE, LATE, DRY = 1, 2, 3, 4, 5
+local GRANTED, DENIED, STALE, LATE, DRY, REPEATED = 1, 2, 3, 4, 5, 6
 
 if held[1] and parse('<d', held[1]) >= seq then
   return {} -- given up by its sender before it came here: undo.lua
@@ -17,12 +17,40 @@ local function take(k, hold, cost)
   slots[#slots + 1] = {KEYS[4 + entries + k / 8], expires, sub(KEYS[holdKey + hold], -22) .. ':' .. string.format('%.0f', cost)}
 end
 
+-- A grant that is remembered is whether it was repeated ("1"), and then until when it holds, its time, the lines as they
+-- were answered, and what was sent to be remembered.
+local made, repeats = {}, {}
+local function earlier(once)
+  if once == 0 then return nil end
+  local name = KEYS[onceKey + once]
+  local grant = made[name] and made[name][1] or held[onceKey - 1 + once]
+  if grant and parse('<d', grant, 2) > now then
+    grant = '1' .. sub(grant, 2)
+    made[name] = {grant, made[name] and made[name][2]}
+    return grant
+  end
+end
+
+-- remember has a grant be made once: lines are as answered.
+local function remember(once, lines)
+  local body = ARGV[5 + holds + once]
+  if body ~= '' then
+    local kept = a[oncesAt + once]
+    made[KEYS[onceKey + once]] = {'0' .. pack('<ddB', now + kept * 1000, now, #lines) .. table.concat(lines) .. body, math.max(shortest, kept)}
+  end
+end
+
 local out, o, charged, outdated, records = {}, 0, false, nil, nil
-for _ = 1, asks do
+for ask = 1, asks do
   local policy, key, pool, verdict = a[at + 1], a[at + 2], a[at + 3], GRANTED
-  local first, last = at + 7, at + 4 + 3 * a[at + 6] -- lines
+  local first, last, once = at + 8, at + 5 + 3 * a[at + 7], a[at + 6] -- lines
+  local repeated = earlier(once)
   if now > a[at + 4] then
     verdict = LATE
+  elseif repeated then
+    verdict = REPEATED
+    repeats[#repeats + 1] = -ask
+    repeats[#repeats + 1] = repeated
   elseif not (current[policy] and current[key] and current[pool]) then
     verdict = STALE
     outdated = outdated or {}
@@ -42,13 +70,14 @@ for _ = 1, asks do
   end
   o = o + 1
   out[o] = verdict
-  if verdict == STALE or verdict == LATE then
+  if verdict == STALE or verdict == LATE or verdict == REPEATED then
     for _ = first, last, 3 do
       out[o + 1], out[o + 2], out[o + 3], out[o + 4] = 0, 0, 0, 0
       o = o + 4
     end
   else
     local receipts = verdict == GRANTED and a[at + 5] > 1 and {}
+    local lines = verdict == GRANTED and once > 0 and {}
     for j = first, last, 3 do
       local n, k, cost = a[j], 8 * a[j + 1] - 8, a[j + 2]
       local t, u = termsAt + 7 * n, s[k + 1]
@@ -74,7 +103,12 @@ for _ = 1, asks do
         dirty[#dirty + 1] = k
       end
       out[o + 1], out[o + 2], out[o + 3], out[o + 4] = s[k + 1], a[t + 4] > 0 and s[k + 3] or s[k + 2], s[k + 4], flags
+      if lines then lines[#lines + 1] = pack('<I7I7I7B', out[o + 1], out[o + 2], out[o + 3], flags) end
       o = o + 4
+    end
+    if lines then
+      remember(once, lines)
+      charged = true
     end
     if receipts then
       local hold = a[at + 5] - 1

@@ -1,15 +1,16 @@
 -- What the scripts are called with, as batch.go writes it. All numbers of a call are read at once: Redis makes the
 -- functions and tables of a script anew for each call, so there are few of either.
 --
--- KEYS: the policy, the lane (of close.lua, the hold), entries, counters, holds that are made.
+-- KEYS: the policy, the lane (of close.lua, the hold), entries, counters, grants that are to be made once, holds that
+-- are made.
 -- ARGV: a format and what it formats; the format of the answer; the schedules of rates; what a script has of its own; the
--- bodies of holds.
+-- bodies of holds; those of grants.
 local parse, pack, sub = struct.unpack, struct.pack, string.sub
 local LIMIT = 4000000000000000 -- of every count of units
 local EXACT = 9007199254740992 -- from here on doubles skip whole numbers
 
 local a = {parse(ARGV[1], ARGV[2])}
-local seq, entries, stamps, terms, holds, asks, at = a[1], a[2], a[3], a[4], a[5], a[6], 6
+local seq, entries, stamps, terms, onces, holds, asks, at = a[1], a[2], a[3], a[4], a[5], a[6], a[7], 7
 
 local held = redis.call('MGET', unpack(KEYS, 2, #KEYS - holds))
 local policyHead = redis.call('GETRANGE', KEYS[1], 0, 64)
@@ -37,6 +38,11 @@ at = at + 7 * terms
 -- milliseconds. KEYS[holdKey+n] is that of the n-th.
 local holdsAt, holdKey = at - 2, #KEYS - holds
 at = at + 2 * holds
+
+-- Grants that are to be made once are a number each: for how long the grant is remembered, in milliseconds. KEYS[onceKey+n]
+-- is that of the n-th, held[onceKey-1+n] what is remembered.
+local oncesAt, onceKey = at, holdKey - onces
+at = at + onces
 
 -- Counters, once advanced to now, are 8 fields each: used, part, mark, total, refunds (packed), whether to be written
 -- though nothing was charged, the terms to be written under, and until when Redis keeps the counter as it is (of a quota:

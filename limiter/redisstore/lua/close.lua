@@ -3,6 +3,10 @@
 -- stays open (1) expires no earlier than seq microseconds from now.
 local GRANTED, STALE, LATE = 1, 3, 4
 local record = held[1] or ''
+if record ~= '' then
+  local _, _, _, expires, kept = parse('<BBI7I7I7', record)
+  if now >= expires + kept * 1000 then record = '' end -- its time is over by now, whatever Redis' own clock says
+end
 
 local function answer(verdict, text)
   return {pack('<dB', now, verdict), text}
@@ -16,14 +20,14 @@ for i = 1, 3 do
   local stamp = a[at + i]
   if not current[stamp] then
     outdated = outdated or answer(STALE, '')
-    local doc = a[5 + 2 * stamp]
+    local doc = a[6 + 2 * stamp]
     outdated[#outdated + 1] = doc
     outdated[#outdated + 1] = doc == 0 and redis.call('GET', KEYS[1]) or doc ~= 0 and held[1 + doc] or ''
   end
 end
 if outdated then return outdated end
 
-local first, last = at + 7, at + 4 + 3 * a[at + 6]
+local first, last = at + 8, at + 5 + 3 * a[at + 7]
 for j = first, last, 3 do
   local t = termsAt + 7 * a[j]
   if a[j] > 0 and a[t + 4] == 1 and (now < a[t + 5] or now >= a[t + 6]) then return answer(LATE, '') end

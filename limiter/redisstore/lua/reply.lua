@@ -1,3 +1,10 @@
+for name, grant in pairs(made) do
+  if grant[2] then
+    redis.call('SET', name, grant[1], 'PX', grant[2])
+  else
+    redis.call('SET', name, grant[1], 'KEEPTTL')
+  end
+end
 for i = 1, #slots do
   redis.call('ZADD', slots[i][1], slots[i][2], slots[i][3])
   redis.call('PEXPIRE', slots[i][1], 90000000)
@@ -12,9 +19,10 @@ end
 local reply = {answer}
 for stamp in pairs(outdated or {}) do
   if not current[stamp] then
-    local doc = a[5 + 2 * stamp]
+    local doc = a[6 + 2 * stamp]
     reply[#reply + 1] = doc
     reply[#reply + 1] = doc == 0 and redis.call('GET', KEYS[1]) or doc ~= 0 and held[1 + doc] or ''
   end
 end
+for i = 1, #repeats do reply[#reply + 1] = repeats[i] end
 return reply

@@ -1,5 +1,6 @@
 -- Takes back asks of the lane's call seq whose callers are gone: those that ARGV[5] marks with a 1. A call that has not
--- come here yet will find that it was given up. Either happens once, however often this is sent.
+-- come here yet will find that it was given up. Either happens once, however often this is sent. A grant that was repeated
+-- to another caller stays.
 local record = held[1]
 local last = record and parse('<d', record) or 0
 if last > seq or last == seq and #record == 8 then return 0 end
@@ -11,10 +12,13 @@ if last == seq then
     local known = current[a[at + 1]] and current[a[at + 2]] and current[a[at + 3]]
     local lost = out[o + 1] == 1 and sub(ARGV[5], ask, ask) == '1'
     o = o + 1
-    local hold = a[at + 5] - 1
+    local hold, once = a[at + 5] - 1, a[at + 6]
+    local grant = once > 0 and held[onceKey - 1 + once]
+    if grant and sub(grant, 1, 1) == '1' then lost = false end -- somebody was told of it since
+    if lost and grant then redis.call('DEL', KEYS[onceKey + once]) end
     if lost and hold > 0 then redis.call('DEL', KEYS[holdKey + hold]) end
-    local first = at + 7
-    at = at + 6 + 3 * a[at + 6]
+    local first = at + 8
+    at = at + 7 + 3 * a[at + 7]
     for j = first, at, 3 do
       local n, k, cost = a[j], 8 * a[j + 1] - 8, a[j + 2]
       if lost and cost > 0 and out[o + 4] < 2 then
