@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/permitd/permitd/limiter"
 )
 
-// The members of an ask.
+// The members of an ask. Those of settling and extending a permit are among them.
 const (
 	memberProvider = iota
 	memberKey
@@ -28,21 +29,47 @@ var memberNames = [memberCount]string{
 	"provider", "key", "key_id", "model", "cost", "dry_run", "hold", "ttl_ms", "idempotency_key",
 }
 
+// memberSet has a bit for each member that a body may have.
+type memberSet uint16
+
 const (
-	noHolds   = "this version has no holds: "
-	knownHere = "unknown member; known here: provider, key, key_id, model, cost, dry_run"
-	// maxFaults bounds how much an answer can be larger than the ask.
-	maxFaults = 64
+	elementMembers memberSet = 1<<memberCount - 1 // of a batch
+	askMembers     memberSet = elementMembers &^ (1 << memberIdempotencyKey)
+	settleMembers  memberSet = 1 << memberCost
+	extendMembers  memberSet = 1 << memberTTL
+	cancelMembers  memberSet = 0
 )
 
-// askReader reads one ask, strictly: what it does not know, or can't do, it refuses rather than ignore. It goes on after
-// a fault, so that one answer names them all.
+func (s memberSet) has(m int) bool { return s>>m&1 == 1 }
+
+// String lists them.
+func (s memberSet) String() string {
+	var names []string
+	for m, name := range memberNames {
+		if s.has(m) {
+			names = append(names, name)
+		}
+	}
+	return cmp.Or(strings.Join(names, ", "), "none")
+}
+
+const (
+	// maxFaults bounds how much an answer can be larger than the ask.
+	maxFaults = 64
+	// maxTTL is the longest time that a hold can ever be given, in milliseconds.
+	maxTTL = int64(limiter.MaxHoldTTL / time.Millisecond)
+)
+
+// askReader reads one ask, or some of its members, strictly: what it does not know, or can't do, it refuses rather than
+// ignore. It goes on after a fault, so that one answer names them all.
 type askReader struct {
 	*body
-	ask    *limiter.Ask
-	count  int              // members so far
-	places [memberCount]int // where each known member is among them, from 1; 0: absent
-	faults []placedFault
+	ask     *limiter.Ask
+	known   memberSet
+	missing limiter.Fault    // what is wrong where none of them is given; none: that is for the ask's own rules
+	count   int              // members so far
+	places  [memberCount]int // where each known member is among them, from 1; 0: absent
+	faults  []placedFault
 }
 
 // placedFault is a fault and the member of the ask that it is in, so that faults can be put in the document's order.
@@ -54,16 +81,23 @@ type placedFault struct {
 // readAsk reads the ask that comes next. It returns what is wrong with it, in the order of the document; an error means
 // that the text is not JSON. An ask without faults still has to pass [limiter.Ask.Validate], which the coordinator sees
 // to.
-func (b *body) readAsk(a *limiter.Ask) ([]limiter.Fault, error) {
-	r := askReader{body: b, ask: a}
-	if kind := b.dec.PeekKind(); kind != '{' {
-		if err := b.dec.SkipValue(); err != nil {
+func (b *body) readAsk(a *limiter.Ask, known memberSet) ([]limiter.Fault, error) {
+	r := askReader{body: b, ask: a, known: known}
+	return r.read()
+}
+
+func (r *askReader) read() ([]limiter.Fault, error) {
+	if kind := r.dec.PeekKind(); kind != '{' {
+		if err := r.dec.SkipValue(); err != nil {
 			return nil, err
 		}
 		return []limiter.Fault{{Detail: "must be an object, not " + kindName(kind)}}, nil
 	}
-	if err := b.members(r.member); err != nil {
+	if err := r.members(r.member); err != nil {
 		return r.sorted(), err
+	}
+	if r.missing.Pointer != "" && r.places == [memberCount]int{} {
+		r.add(r.missing, r.count+1)
 	}
 	if len(r.faults) == 0 {
 		return nil, nil
@@ -75,12 +109,15 @@ func (b *body) readAsk(a *limiter.Ask) ([]limiter.Fault, error) {
 func (r *askReader) member(name []byte) error {
 	r.count++
 	m := slices.IndexFunc(memberNames[:], func(known string) bool { return known == string(name) })
-	if m < 0 || r.places[m] > 0 {
-		fault := knownHere
-		if m >= 0 {
-			fault = "is given twice"
-		}
-		r.fault(pointer("", name), fault)
+	switch {
+	case m == memberIdempotencyKey && r.known == askMembers:
+		r.fault("/"+memberNames[m], "send it as the Idempotency-Key header; only the elements of a batch have it as a member")
+		return r.dec.SkipValue()
+	case m < 0 || !r.known.has(m):
+		r.fault(pointer("", name), "unknown member; known here: "+r.known.String())
+		return r.dec.SkipValue()
+	case r.places[m] > 0:
+		r.fault(pointer("", name), "is given twice")
 		return r.dec.SkipValue()
 	}
 	r.places[m] = r.count
@@ -114,12 +151,18 @@ func (r *askReader) value(m int) (fault string, err error) {
 	case memberDryRun:
 		return r.boolean(&r.ask.DryRun)
 	case memberHold:
-		var hold bool
-		if fault, err = r.boolean(&hold); hold {
-			fault = noHolds + "leave hold out, or send false"
+		if fault, err = r.boolean(&r.ask.Hold); fault != "" {
+			r.ask.Hold = true // so that ttl_ms is not blamed too
 		}
-	default:
-		fault, err = noHolds+"leave "+memberNames[m]+" out", r.dec.SkipValue()
+	case memberTTL:
+		var ms int64
+		fault, err = r.whole(&ms, 1, maxTTL)
+		r.ask.TTL = time.Duration(ms) * time.Millisecond
+	case memberIdempotencyKey:
+		fault, err = r.str(&r.ask.IdempotencyKey)
+		if fault == "" && err == nil && r.ask.IdempotencyKey == "" {
+			fault = fmt.Sprintf("must be 1 to %d printable characters", limiter.MaxIdempotencyKeyLen)
+		}
 	}
 	return fault, err
 }
@@ -178,11 +221,12 @@ func (r *askReader) validate() {
 	for _, f := range invalid.Faults {
 		known := slices.ContainsFunc(r.faults[:found], func(p placedFault) bool { return p.Pointer == f.Pointer })
 		asKeyID := f.Pointer == "/key" && r.places[memberKey] == 0 && r.places[memberKeyID] > 0
-		if known || asKeyID {
+		name, _, _ := strings.Cut(f.Pointer[1:], "/")
+		m := slices.Index(memberNames[:], name)
+		if known || asKeyID || !r.known.has(m) {
 			continue
 		}
-		name, _, _ := strings.Cut(f.Pointer[1:], "/")
-		place := r.places[slices.Index(memberNames[:], name)]
+		place := r.places[m]
 		if place == 0 {
 			place = r.count + 1 // what is missing comes last
 		}

@@ -134,7 +134,7 @@ func (r *batchReader) elements() error {
 			continue
 		}
 		var item batchItem
-		faults, err := r.readAsk(&item.ask)
+		faults, err := r.readAsk(&item.ask, elementMembers)
 		if err != nil {
 			return err
 		}

@@ -26,7 +26,7 @@ func TestBatch(t *testing.T) {
 		`7`,
 		`{"provider":"openrouter","key":"a"}`,
 		`{"provider":"openrouter","key":"a","cost":{"input_tokens":1501}}`,
-		`{"provider":"openrouter","key":"b","idempotency_key":"x"}`,
+		`{"provider":"openrouter","key":"b","idempotency_key":""}`,
 		`{"provider":"openrouter","key":"b","dry_run":true}`,
 	}, ",") + `]}`)
 	if got.status != 200 || got.header.Get("Content-Type") != "application/json" || got.header.Get("RateLimit") != "" {

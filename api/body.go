@@ -15,14 +15,14 @@ import (
 
 // The longest bodies.
 const (
-	maxAskBody   = 64 << 10
+	maxBody      = 64 << 10
 	maxBatchBody = 1 << 20
 )
 
 var (
-	errAskTooLarge = &problem{
+	errBodyTooLarge = &problem{
 		status: http.StatusRequestEntityTooLarge, name: "body-too-large", title: "Body too large",
-		detail: "the body of an ask is at most 64 KiB: send less",
+		detail: "the body is at most 64 KiB here: send less",
 	}
 	errBatchTooLarge = &problem{
 		status: http.StatusRequestEntityTooLarge, name: "body-too-large", title: "Body too large",
@@ -53,6 +53,11 @@ func readBody(r *http.Request, most int64, tooLarge *problem) (*body, error) {
 	if err := checkMediaType(r.Header); err != nil {
 		return nil, err
 	}
+	return readText(r, most, tooLarge)
+}
+
+// readText is readBody for whatever media type.
+func readText(r *http.Request, most int64, tooLarge *problem) (*body, error) {
 	if r.ContentLength > most {
 		return nil, tooLarge
 	}

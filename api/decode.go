@@ -85,8 +85,13 @@ func (b *body) boolean(into *bool) (fault string, err error) {
 	return "", nil
 }
 
-// amount reads a whole number from 0 to [limiter.MaxAmount], written without fraction or exponent.
+// amount reads a cost.
 func (b *body) amount(into *int64) (fault string, err error) {
+	return b.whole(into, 0, limiter.MaxAmount)
+}
+
+// whole reads a whole number from least to most, written without fraction or exponent.
+func (b *body) whole(into *int64, least, most int64) (fault string, err error) {
 	v, err := b.dec.ReadValue()
 	if err != nil {
 		return "", err
@@ -94,7 +99,7 @@ func (b *body) amount(into *int64) (fault string, err error) {
 	what := kindName(v.Kind())
 	if v.Kind() == '0' {
 		n, err := strconv.ParseInt(string(v), 10, 64)
-		if err == nil && n >= 0 && n <= limiter.MaxAmount {
+		if err == nil && n >= least && n <= most {
 			*into = n
 			return "", nil
 		}
@@ -102,7 +107,7 @@ func (b *body) amount(into *int64) (fault string, err error) {
 			what = string(v)
 		}
 	}
-	return fmt.Sprintf("must be a whole number from 0 to %d, not %s", limiter.MaxAmount, what), nil
+	return fmt.Sprintf("must be a whole number from %d to %d, not %s", least, most, what), nil
 }
 
 func kindName(k jsontext.Kind) string {

@@ -63,6 +63,12 @@ func appendDecision(dst []byte, d *limiter.Decision, withStatus bool) []byte {
 	dst = strconv.AppendInt(dst, d.Revision, 10)
 	dst = append(dst, `,"degraded":`...)
 	dst = strconv.AppendBool(dst, d.Degraded)
+	if d.PermitID != "" {
+		dst = append(dst, `,"permit_id":`...)
+		dst = plain(dst, d.PermitID)
+		dst = append(dst, `,"expires_at":`...)
+		dst = appendTime(dst, d.Expires)
+	}
 	dst = append(dst, `,"limits":[`...)
 	for i := range d.Limits {
 		if i > 0 {
@@ -77,6 +83,9 @@ func appendDecision(dst []byte, d *limiter.Decision, withStatus bool) []byte {
 		dst = appendDenial(dst, d)
 	case withStatus:
 		dst = append(dst, `,"status":200`...)
+		if d.Replayed {
+			dst = append(dst, `,"idempotency_replayed":true`...)
+		}
 	}
 	return append(dst, '}')
 }
@@ -143,8 +152,8 @@ func appendNames(dst []byte, names []string) []byte {
 	return append(dst, ']')
 }
 
-// plain appends a JSON string that needs no escapes: names, units and key ids have been checked to be of letters,
-// digits and "._-".
+// plain appends a JSON string that needs no escapes: names, units, and the ids of keys and permits have been checked to be
+// of letters, digits and "._-".
 func plain(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	dst = append(dst, s...)
@@ -156,6 +165,11 @@ func plainOrNull(dst []byte, s string) []byte {
 		return append(dst, "null"...)
 	}
 	return plain(dst, s)
+}
+
+// appendTime appends a time in UTC, with as much of the microseconds as there is.
+func appendTime(dst []byte, t time.Time) []byte {
+	return t.UTC().AppendFormat(dst, `"2006-01-02T15:04:05.999999Z07:00"`)
 }
 
 // appendMillis appends a wait in milliseconds, rounded up so that whoever keeps to it is not early.

@@ -44,6 +44,9 @@ func TestAskFaults(t *testing.T) {
 		{`{"provider":"p","key":"k","model":{}}`, `/model: must be a string, not an object`},
 		{`{"provider":"p","key":"k","cost":[]}`, `/cost: must be an object, not an array`},
 		{`{"provider":"p","key":"k","dry_run":"true"}`, `/dry_run: must be true or false, not a string`},
+		{`{"provider":"p","key":"k","hold":null}`, `/hold: must be true or false, not null`},
+		{`{"provider":"p","key":"k","hold":1,"ttl_ms":60000}`, `/hold: must be true or false, not a number`},
+		{`{"provider":"p","key":"k","ttl_ms":true}`, `/ttl_ms: must be a whole number from 1 to 86400000, not a boolean`},
 
 		// numbers
 		{`{"provider":"p","key":"k","cost":{"requests":-1}}`, `/cost/requests: must be a whole number from 0 to 1000000000000, not -1`},
@@ -57,7 +60,7 @@ func TestAskFaults(t *testing.T) {
 		{`{"provider":"p","key":"k","cost":{"requests":true}}`, `/cost/requests: must be a whole number from 0 to 1000000000000, not a boolean`},
 
 		// members
-		{`{"provider":"p","key":"k","tokens":5}`, `/tokens: unknown member`},
+		{`{"provider":"p","key":"k","tokens":5}`, `/tokens: unknown member; known here: provider, key, key_id, model, cost, dry_run, hold, ttl_ms`},
 		{`{"Provider":"p","key":"k"}`, "/Provider: unknown member\n/provider: is missing"},
 		{`{"provider":"p","key":"k","a/b~c":{"deep":[1]}}`, `/a~1b~0c: unknown member`},
 		{`{"provider":"p","key":"k","key":"other"}`, `/key: is given twice`},
@@ -79,15 +82,12 @@ func TestAskFaults(t *testing.T) {
 		{`{"provider":"p","key":"k","cost":{` + units(33) + `}}`, `/cost: names 33 units; at most 32 are allowed`},
 
 		// what other versions have
-		{`{"provider":"p","key":"k","hold":true}`, `/hold: this version has no holds`},
-		{`{"provider":"p","key":"k","hold":null}`, `/hold: must be true or false, not null`},
-		{`{"provider":"p","key":"k","ttl_ms":60000}`, `/ttl_ms: this version has no holds`},
-		{`{"provider":"p","key":"k","idempotency_key":"a"}`, `/idempotency_key: this version has no holds`},
+		{`{"provider":"p","key":"k","idempotency_key":"a"}`, `/idempotency_key: send it as the Idempotency-Key header`},
 
 		// all at once, in the order of the document; what is missing comes last
-		{`{"cost":{"input_tokens":-1,"B":1,"c":"x"},"hold":true,"x":1,"provider":"P"}`,
+		{`{"cost":{"input_tokens":-1,"B":1,"c":"x"},"ttl_ms":5,"x":1,"provider":"P"}`,
 			"/cost/input_tokens: must be a whole number\n/cost/c: must be a whole number\n/cost/B: a unit must match\n" +
-				"/hold: this version has no holds\n/x: unknown member\n/provider: a provider's name must match\n/key: is missing"},
+				"/x: unknown member\n/provider: a provider's name must match\n/key: is missing"},
 	} {
 		got := r.permit(tt.ask)
 		p := got.problem(t, 400, "invalid-request")

@@ -18,6 +18,7 @@ func FuzzAsk(f *testing.F) {
 	for _, text := range []string{
 		ask,
 		`{"provider":"p","key_id":"k_0123456789abcdef0123456789abcdef","cost":{"requests":0},"dry_run":true,"hold":false}`,
+		`{"provider":"p","key":"k","hold":true,"ttl_ms":60000}`,
 		`{"provider":"p","key":"\u0041\ud83d\ude00","model":"a\/b"}`,
 		`{"provider":"p","key":"k","cost":{"a":1e3,"b":-1,"b":2}} x`,
 		`{"k\u0065y":1,"":[{}],"cost":7`,
@@ -40,6 +41,7 @@ func FuzzAsk(f *testing.F) {
 			Cost     map[string]int64 `json:"cost"`
 			DryRun   bool             `json:"dry_run"`
 			Hold     bool             `json:"hold"`
+			TTL      int64            `json:"ttl_ms"`
 		}
 		dec := json.NewDecoder(bytes.NewReader(text))
 		dec.DisallowUnknownFields()
@@ -47,21 +49,54 @@ func FuzzAsk(f *testing.F) {
 			t.Fatalf("accepted %q, encoding/json says: %v", text, err)
 		}
 		if got.Provider != want.Provider || got.Key != want.Key || got.KeyID != want.KeyID || got.Model != want.Model ||
-			got.DryRun != want.DryRun || want.Hold || len(got.Cost) != len(want.Cost) {
+			got.DryRun != want.DryRun || got.Hold != want.Hold || got.TTL.Milliseconds() != want.TTL {
 			t.Fatalf("%q: got %+v, want %+v", text, got, want)
 		}
-		for _, c := range got.Cost {
-			if n, ok := want.Cost[c.Unit]; !ok || n != c.Amount {
-				t.Fatalf("%q: cost %+v, want %d", text, c, n)
-			}
-		}
+		checkCosts(t, text, got.Cost, want.Cost)
 	})
+}
+
+// FuzzSettle is the same for the body that settles a permit.
+func FuzzSettle(f *testing.F) {
+	for _, text := range []string{`{"cost":{"output_tokens":250}}`, `{"cost":{}}`, `{"cost":{"a":0,"A":1},"ttl_ms":1}`, `{"idempotency_key":"a"} x`, `[{}]`} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		r, _ := http.NewRequest("POST", "/v1/permits/p/settle", bytes.NewReader(text))
+		r.Header.Set("Content-Type", "application/json")
+		got, err := readSome(r, settleMembers, limiter.Fault{Pointer: "/cost", Detail: "is missing"})
+		if err != nil {
+			checkRefusal(t, err)
+			return
+		}
+		var want struct {
+			Cost map[string]int64 `json:"cost"`
+		}
+		dec := json.NewDecoder(bytes.NewReader(text))
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(&want); err != nil || want.Cost == nil {
+			t.Fatalf("accepted %q, encoding/json reads %v: %v", text, want.Cost, err)
+		}
+		checkCosts(t, text, got.Cost, want.Cost)
+	})
+}
+
+func checkCosts(t *testing.T, text []byte, got limiter.Costs, want map[string]int64) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%q: cost %+v, want %v", text, got, want)
+	}
+	for _, c := range got {
+		if n, ok := want[c.Unit]; !ok || n != c.Amount {
+			t.Fatalf("%q: cost %+v, want %d", text, c, n)
+		}
+	}
 }
 
 func checkRefusal(t *testing.T, err error) {
 	var invalid *limiter.InvalidError
 	if !errors.As(err, &invalid) {
-		if !errors.Is(err, error(errAskTooLarge)) {
+		if !errors.Is(err, error(errBodyTooLarge)) {
 			t.Fatalf("refused with %v", err)
 		}
 		return

@@ -12,13 +12,13 @@ import (
 )
 
 // setRateLimitFields sets RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers-11): one item for every
-// enforced limit that applied and counts requests. Without such a limit there are no fields. A denial gets Retry-After.
+// enforced limit that applied and counts requests, or slots. Without such a limit there are no fields. A denial gets Retry-After.
 func setRateLimitFields(h http.Header, d *limiter.Decision) {
 	var room [2][256]byte
 	policy, limit := room[0][:0], room[1][:0]
 	for i := range d.Limits {
 		l := &d.Limits[i]
-		if l.Mode != limiter.Enforce || l.Unit != limiter.DefaultUnit {
+		if l.Mode != limiter.Enforce || l.Unit != limiter.DefaultUnit && l.Kind != limiter.KindConcurrency {
 			continue
 		}
 		if len(policy) > 0 {
@@ -50,13 +50,14 @@ type fieldKey struct {
 	name   string
 	amount int64
 	window time.Duration
+	slots  bool // of concurrency
 }
 
 // fieldText are structured field items: the one of RateLimit-Policy, and the one of RateLimit as far as its name.
 type fieldText struct{ policy, name string }
 
 func textOf(l *limiter.LimitStatus) fieldText {
-	key := fieldKey{l.Name, l.Amount, l.Window}
+	key := fieldKey{l.Name, l.Amount, l.Window, l.Kind == limiter.KindConcurrency}
 	text, ok := fieldTexts.Get(key)
 	if !ok {
 		text = key.text()
@@ -70,6 +71,9 @@ func (k fieldKey) text() fieldText {
 	item := httpsfv.NewItem(k.name)
 	name := must(httpsfv.Marshal(item))
 	item.Params.Add("q", k.amount)
+	if k.slots {
+		item.Params.Add("qu", "concurrent-requests")
+	}
 	if k.window > 0 && k.window%time.Second == 0 {
 		item.Params.Add("w", int64(k.window/time.Second))
 	}

@@ -11,18 +11,23 @@ import (
 // permit answers POST /v1/permits.
 func (s *Server) permit(c echo.Context) error {
 	r := c.Request()
-	if err := checkNoIdempotencyKey(r.Header); err != nil {
+	key, err := idempotencyKey(r.Header)
+	if err != nil {
 		return err
 	}
 	ask, err := readOneAsk(r)
 	if err != nil {
 		return err
 	}
+	ask.IdempotencyKey = key
 	d, err := s.coordinator.Acquire(r.Context(), ask)
 	if err != nil {
 		return err
 	}
 	setRateLimitFields(c.Response().Header(), d)
+	if d.Replayed {
+		c.Response().Header()["Idempotency-Replayed"] = []string{"true"}
+	}
 	pooled := buffers.Get().(*[]byte)
 	text := appendDecision(*pooled, d, false)
 	defer giveBack(pooled, text)
@@ -42,12 +47,12 @@ func (s *Server) written(c echo.Context, err error) error {
 
 // readOneAsk reads a body that is an ask and nothing else.
 func readOneAsk(r *http.Request) (ask limiter.Ask, err error) {
-	b, err := readBody(r, maxAskBody, errAskTooLarge)
+	b, err := readBody(r, maxBody, errBodyTooLarge)
 	if err != nil {
 		return ask, err
 	}
 	defer b.release()
-	faults, err := b.readAsk(&ask)
+	faults, err := b.readAsk(&ask, askMembers)
 	if err == nil {
 		err = b.end()
 	}
@@ -58,12 +63,4 @@ func readOneAsk(r *http.Request) (ask limiter.Ask, err error) {
 		return ask, invalid(faults...)
 	}
 	return ask, nil
-}
-
-// checkNoIdempotencyKey refuses what this version can't keep: a client that relies on it must not believe that it holds.
-func checkNoIdempotencyKey(h http.Header) error {
-	if _, sent := h["Idempotency-Key"]; sent {
-		return invalid(limiter.Fault{Detail: "the Idempotency-Key header can't be honoured: this version keeps no idempotency records; leave it out"})
-	}
-	return nil
 }

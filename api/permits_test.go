@@ -162,7 +162,7 @@ func TestProblems(t *testing.T) {
 		"modelled":   `{"limits":{"rpm":{"scope":"key","kind":"rate","amount":60,"per":"1m","models":["m*"]}}}`,
 	})
 	r := serve(t, s)
-	long := strings.Repeat(" ", maxAskBody)
+	long := strings.Repeat(" ", maxBody)
 	for name, tt := range map[string]struct {
 		method, path, body string
 		headers            []string
@@ -173,7 +173,7 @@ func TestProblems(t *testing.T) {
 		"no body":            {body: "", headers: []string{"Content-Type: application/json"}, status: 400, want: "invalid-request"},
 		"malformed":          {body: `{"provider":`, status: 400, want: "invalid-request"},
 		"missing model":      {body: `{"provider":"modelled","key":"k"}`, status: 400, want: "invalid-request", pointers: "/model"},
-		"idempotency":        {body: ask, headers: []string{`Idempotency-Key: "a"`}, status: 400, want: "invalid-request"},
+		"idempotency":        {body: ask, headers: []string{`Idempotency-Key: "a`}, status: 400, want: "invalid-request"},
 		"unknown provider":   {body: `{"provider":"nobody","key":"k"}`, status: 404, want: "unknown-provider"},
 		"unknown route":      {method: "GET", path: "/v1/nothing", status: 404, want: "not-found"},
 		"trailing slash":     {path: "/v1/permits/", body: ask, status: 404, want: "not-found"},
@@ -244,7 +244,7 @@ func TestMediaTypeParameters(t *testing.T) {
 func TestChunkedBodyIsLimited(t *testing.T) {
 	s, store := newTestServer(t, map[string]string{"openrouter": tiers})
 	r := serve(t, s)
-	body := struct{ *strings.Reader }{strings.NewReader(ask + strings.Repeat(" ", maxAskBody))} // hides its length
+	body := struct{ *strings.Reader }{strings.NewReader(ask + strings.Repeat(" ", maxBody))} // hides its length
 	resp, err := r.client.Post(r.url+"/v1/permits", "application/json", body)
 	if err != nil {
 		t.Fatal(err)

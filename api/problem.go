@@ -53,9 +53,21 @@ var table = []struct {
 		status: http.StatusForbidden, name: "key-disabled", title: "Key disabled",
 		detail: "the key, or the pool that it belongs to, is disabled: use another key, or enable it again",
 	}},
+	{limiter.ErrUnknownPermit, problem{
+		status: http.StatusNotFound, name: "unknown-permit", title: "Unknown permit",
+		detail: "no hold is kept under this id: check it against the permit_id of the grant; when a hold is long over there is nothing left to do, its cost stays as it was reserved",
+	}},
+	{limiter.ErrPermitClosed, problem{
+		status: http.StatusConflict, name: "permit-closed", title: "Permit closed",
+		detail: "the permit was settled or cancelled, or has expired: ask for a new one",
+	}},
 	{limiter.ErrCostExceedsLimit, problem{
 		status: http.StatusUnprocessableEntity, name: "cost-exceeds-limit", title: "Cost exceeds limit",
 		detail: "the cost is more than a limit ever admits at once: split the call",
+	}},
+	{limiter.ErrIdempotencyMismatch, problem{
+		status: http.StatusUnprocessableEntity, name: "idempotency-mismatch", title: "Idempotency key was used for another ask",
+		detail: "something else was asked for under this idempotency key, and granted: use a new key for a new ask",
 	}},
 	{limiter.ErrStoreUnavailable, problem{
 		status: http.StatusServiceUnavailable, name: "store-unavailable", title: "Store unavailable",
@@ -110,6 +122,10 @@ func problemOf(err error) *problem {
 
 // detailOf adds what an error knows beyond its kind.
 func (p *problem) detailOf(err error) {
+	var hold *holdError
+	if errors.As(err, &hold) {
+		p.detail = hold.detail(p)
+	}
 	var invalid *limiter.InvalidError
 	if errors.As(err, &invalid) {
 		p.faults = invalid.Faults

@@ -45,8 +45,8 @@ func (a *Ask) Validate() error {
 		f.add("/idempotency_key", "must be 1 to %d printable characters", MaxIdempotencyKeyLen)
 	}
 	a.Cost.check(&f)
-	if a.TTL < 0 || a.TTL > 0 && !a.Hold {
-		f.add("/ttl_ms", "goes with hold, and must be from 1 to the provider's hold_ttl")
+	if a.TTL < 0 {
+		f.add("/ttl_ms", "must be from 1 to the provider's hold_ttl")
 	}
 	if err := f.err(); err != nil {
 		return err

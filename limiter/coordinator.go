@@ -155,25 +155,32 @@ func (c *Coordinator) prepare(ctx context.Context, a *attempt) error {
 	}
 	a.charge.NotAfter = a.now.later(askLifetime)
 	a.resolve(k)
-	if err := a.hold(policy.policy); err != nil {
-		return err
-	}
+	a.hold(policy.policy)
 	a.once()
 	return nil
 }
 
 // hold asks for a record of the charge, if the ask does or a slot is taken.
-func (a *attempt) hold(p *Policy) error {
+func (a *attempt) hold(p *Policy) {
 	a.charge.Hold = nil
+	if a.usage || a.refusal != nil {
+		return
+	}
 	wanted := a.ask.Hold || slices.ContainsFunc(a.charge.Lines, Line.takesSlots)
-	if !wanted || a.ask.DryRun || a.usage || a.refusal != nil {
-		return nil
+	fault := ""
+	switch {
+	case a.ask.TTL > p.HoldTTL:
+		fault = "must be at most the provider's hold_ttl, " + FormatDuration(p.HoldTTL)
+	case a.ask.TTL > 0 && !wanted:
+		fault = "is of a hold, and there is none: ask for one with hold, or leave it out"
 	}
-	if a.ask.TTL > p.HoldTTL {
-		return &InvalidError{[]Fault{{"/ttl_ms", "must be at most the provider's hold_ttl, " + FormatDuration(p.HoldTTL)}}}
+	if fault != "" {
+		a.refusal, a.charge.Lines = &InvalidError{[]Fault{{"/ttl_ms", fault}}}, a.charge.Lines[:0]
+		return
 	}
-	a.charge.Hold = &NewHold{TTL: cmp.Or(a.ask.TTL, p.HoldTTL), Keep: max(p.HoldTTL, minKept), Body: a.reservation().body()}
-	return nil
+	if wanted && !a.ask.DryRun {
+		a.charge.Hold = &NewHold{TTL: cmp.Or(a.ask.TTL, p.HoldTTL), Keep: max(p.HoldTTL, minKept), Body: a.reservation().body()}
+	}
 }
 
 // conclude takes in a store's answer. It returns false when the attempt has to be made again.

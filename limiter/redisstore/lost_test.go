@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	crand "crypto/rand"
 	"math/rand/v2"
 	"strconv"
 	"sync"
@@ -28,7 +29,7 @@ type crowd struct {
 	keys      [3]atomic.Int64 // granted
 	slots     [3]atomic.Int64 // of what was granted with a hold
 	holds     atomic.Int64
-	settles   bool // holds are settled or cancelled, again and again until that is answered
+	settles   bool // asks have idempotency keys, and holds are settled or cancelled: each again and again until it is answered
 	answers   atomic.Int64
 	failures  atomic.Int64
 	stop      chan struct{}
@@ -82,11 +83,18 @@ func (c *crowd) ask(n int) {
 	}
 	key := n % len(c.keys)
 	ask := limiter.Ask{Provider: "p", Key: "sk-" + strconv.Itoa(key), Cost: limiter.Costs{{Unit: "requests", Amount: cost}}}
+	if c.settles {
+		ask.IdempotencyKey = crand.Text()
+	}
 	held := rand.Int64N(2) * cost
 	if held > 0 {
 		ask.Cost = append(ask.Cost, limiter.Cost{Unit: "held", Amount: held})
 	}
 	d, err := c.instances[n%len(c.instances)].Acquire(ctx, ask)
+	for c.settles && err != nil { // on any instance, under the same key
+		c.failures.Add(1)
+		d, err = c.instances[rand.IntN(len(c.instances))].Acquire(context.Background(), ask)
+	}
 	c.answers.Add(1)
 	switch {
 	case err != nil:
@@ -135,10 +143,14 @@ func (c *crowd) close(permit string, cost int64) int64 {
 // until waits for so many more answers.
 func (c *crowd) until(more int64) {
 	c.t.Helper()
-	for want, deadline := c.answers.Load()+more, time.Now().Add(20*time.Second); c.answers.Load() < want; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			c.t.Fatalf("only %d of %d answers", c.answers.Load(), want)
+	want, last, deadline := c.answers.Load()+more, int64(0), time.Time{}
+	for now := last; now < want; now = c.answers.Load() {
+		if now > last {
+			last, deadline = now, time.Now().Add(20*time.Second)
+		} else if !deadline.IsZero() && time.Now().After(deadline) {
+			c.t.Fatalf("only %d of %d answers", now, want)
 		}
+		time.Sleep(time.Millisecond)
 	}
 }
 
@@ -250,9 +262,9 @@ func TestCrashedRedisForgetsNoGrant(t *testing.T) {
 	c.settle()
 }
 
-// TestLostRepliesCloseOnce settles and cancels through a connection that loses replies, on whichever instance, and tries
-// again until there is an answer. PERMITD_ASKS says how many answers to wait for.
-func TestLostRepliesCloseOnce(t *testing.T) {
+// TestLostRepliesTakeEffectOnce acquires, settles and cancels through a connection that loses replies, on whichever
+// instance, and tries again until there is an answer. PERMITD_ASKS says how many answers to wait for.
+func TestLostRepliesTakeEffectOnce(t *testing.T) {
 	server := redistest.Start(t)
 	proxy := redistest.NewProxy(t, server)
 	c := newCrowd(t, server, proxy.URL(), patience)

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -167,5 +170,52 @@ func testSlotsAgainstModel(t *testing.T, b Backend) {
 			}
 		}
 		n.inUse(inUse())
+	}
+}
+
+// testSlotsInFlight has many take slots, work and give them back: at no time do more work than there are slots, and in
+// the end all are free.
+func testSlotsInFlight(t *testing.T, b Backend) {
+	const most = 5
+	c := limiter.New(b.Open(t))
+	ctx := context.Background()
+	p := policy(t, `"slots": {"scope":"provider","kind":"concurrency","amount":5}, "rpm": {"scope":"key","kind":"rate","amount":1000000,"per":"1m"}`)
+	if _, _, err := c.PutPolicy(ctx, provider, p, limiter.Match{}); err != nil {
+		t.Fatal(err)
+	}
+	var inFlight, full, worked atomic.Int64
+	var wg sync.WaitGroup
+	deadline := time.Now().Add(700 * time.Millisecond)
+	for i := range 32 {
+		wg.Go(func() {
+			for time.Now().Before(deadline) {
+				d, err := c.Acquire(ctx, limiter.Ask{Provider: provider, Key: "sk-" + strconv.Itoa(i)})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if !d.Allowed {
+					full.Add(1)
+					continue
+				}
+				if n := inFlight.Add(1); n > most {
+					t.Errorf("%d in flight", n)
+				}
+				worked.Add(1)
+				inFlight.Add(-1)
+				if _, err := c.Settle(ctx, d.PermitID, nil); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	u, err := c.Usage(ctx, limiter.UsageQuery{Provider: provider})
+	if err != nil || u.Limits[0].Used != 0 {
+		t.Errorf("%+v, %v", u.Limits, err)
+	}
+	if worked.Load() == 0 || full.Load() == 0 {
+		t.Errorf("%d worked, %d found no slot", worked.Load(), full.Load())
 	}
 }

@@ -58,6 +58,7 @@ func Run(t *testing.T, b Backend) {
 		"slots":                                      testSlots,
 		"slots and other limits, all or nothing":     testSlotsAllOrNothing,
 		"slots through edits":                        testSlotsThroughEdits,
+		"no more in flight than there are slots":     testSlotsInFlight,
 		"slots against a model":                      testSlotsAgainstModel,
 		"a cancelled context charges nothing":        testCancelled,
 		"all or nothing under concurrency":           testConcurrentAllOrNothing,
