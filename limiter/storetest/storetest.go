@@ -51,7 +51,7 @@ func Run(t *testing.T, b Backend) {
 		"a hold is settled after edits":              testSettleAfterEdits,
 		"units are reserved and settled apart":       testSettleUnits,
 		"a hold is closed once":                      testCloseOnce,
-		"holds against a queue":                      testHoldsAgainstQueue,
+		"holds against a model":                      testHoldsAgainstModel,
 		"granted once":                               testOnce,
 		"denials are not remembered":                 testOnceLeavesDenialsAlone,
 		"granted once to many at a time":             testOnceTogether,
