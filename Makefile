@@ -35,6 +35,7 @@ fuzz:
 # Every benchmark once, so that they keep compiling and running. Figures: README, "Speed".
 bench:
 	$(GO) test -run '^$$' -bench . -benchtime 1x $(PACKAGES) | grep -v 'no test files'
+	scripts/bench --quick
 
 # The long proofs: ten million decisions against exact rationals, and the calendar in full.
 proof:

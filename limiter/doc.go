@@ -3,8 +3,8 @@
 // # The model
 //
 // A [Policy] holds the limits of one provider. A [Limit] counts one unit (requests, tokens) for a scope: everything sent
-// to the provider, one pool (an account there), or one API key; and in one way: a rate (so many per duration), or a
-// quota (so many per calendar window). An [Entry] gives a key its pool, and a key or pool its own figures.
+// to the provider, one pool (an account there), or one API key; and in one way: a rate (so many per duration), a quota
+// (so many per calendar window), or concurrency (so many slots at a time). An [Entry] gives a key its pool, and a key or pool its own figures.
 //
 // An [Ask] names a provider, a key, a model and what the call will cost. The [Coordinator] works out which limits apply
 // and has a [Store] decide over all of them in one atomic step. The [Decision] says whether the permit is granted, and
@@ -19,12 +19,20 @@
 //
 // A quota counts the units charged in the calendar window that holds now; see [Calendar].
 //
+// # Holds
+//
+// What a call costs is often known only when it is over. An ask with Hold reserves what it names; [Coordinator.Settle] puts
+// the actual cost in its place, [Coordinator.Cancel] takes the charge back, [Coordinator.ExtendHold] gives it more time. Only
+// what has not drained is refunded, first in first out: see [Terms.Refund]. Slots of concurrency are held by such permits,
+// and free when the permit is closed or expires. Who may not hear an answer asks with an IdempotencyKey, and asks again.
+//
 // # What is guaranteed
 //
 //   - A permit is charged to all of its enforced limits or to none, and a denied one to none.
 //   - Between any two moments, at most burst + amount·w/per of a rate is granted, and at most amount in a window of a
 //     quota, on the store's clock. Other clocks need not be right.
 //   - Once the write of a document has returned, nothing is granted under the one before.
+//   - Settling and cancelling take effect once, and so does an ask with an idempotency key.
 //   - What is used stays used through edits of amount, per and burst; a raise is felt at once. The time before an edit
 //     drains at the old rate, the time after it at the new one.
 //
@@ -37,6 +45,6 @@
 // # Reading on
 //
 // The arithmetic is in rate.go and calendar.go, what it means for a limit in terms.go; a document's way to terms in
-// policy.go, entry.go, record.go and view.go; an ask's way through them in resolve.go and coordinator.go. The contract
-// for stores is store.go, with package memstore the plainest example.
+// policy.go, entry.go, record.go and view.go; an ask's way through them in resolve.go and coordinator.go, a hold's in hold.go
+// and settle.go, once.go for what is granted once. The contract for stores is store.go, with package memstore the plainest example.
 package limiter

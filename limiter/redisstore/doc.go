@@ -19,11 +19,12 @@
 // what it answered. The lane sends nothing more until it has had that call undone: an undo takes back what the record
 // says was charged to callers that are gone, or, where the call has not come to Redis yet, leaves a mark by which the
 // call will find that it was given up. Calls of a lane are numbered upwards, so that one that was delayed on the way never
-// takes effect after its undo. Nothing is ever sent twice: scripts are sent as commands that go-redis does not retry.
+// takes effect after its undo. No charge is ever sent twice: scripts are sent as commands that go-redis does not retry.
+// (Writes of documents and closings of holds are: they know their own from the first time.)
 //
-// An undo refunds what has not drained. Where a document that an ask was resolved under was edited between the charge and
-// its undo, what it was charged to rates stays: at which speed that drained is not known then, and too much charged is the
-// safe side.
+// An undo refunds what has not drained, and takes back slots, holds and what is remembered of grants, unless somebody was
+// told of the grant since. Where a document that an ask was resolved under was edited between the charge and its undo,
+// what it was charged to rates stays: at which speed that drained is not known then, and too much charged is the safe side.
 //
 // # What is stored
 //
@@ -32,8 +33,12 @@
 //	permitd:1:{p}:policy        the policy: tag, time, record as JSON, document; each on a line
 //	permitd:1:{p}:key:K         the entry of a key; likewise pool:P
 //	permitd:1:{p}:c:C:S:M       a counter: limit C, subject S, model M; 50 bytes and refunds, or 21 bytes for a quota
+//	permitd:1:{p}:s:C:S:M       beside a counter of concurrency: its slots, a sorted set by when they expire
+//	permitd:1:{p}:h:R           a hold, by the random part of its permit id
+//	permitd:1:{p}:i:D           a grant that is made once, by a digest of caller and idempotency key
 //	permitd:1:{p}:lane:I:N      what the last call of a lane of an instance did, for a day
 //	permitd:1:providers         the names of all providers
 //
-// Counters expire one to two days after they would have drained, quotas with their window.
+// Counters expire one to two days after they would have drained, quotas with their window; holds when they can no longer be
+// settled, and slots after more than a hold may last.
 package redisstore

@@ -9,7 +9,8 @@ import (
 	"github.com/permitd/permitd/limiter"
 )
 
-// closeTries is how often a closing is sent whose reply is lost. A hold is closed once, so sending again is safe.
+// closeTries is how often a closing is sent, within the store's timeout, whose reply is lost. A hold is closed once, so
+// sending again is safe.
 const closeTries = 3
 
 // Hold implements [limiter.Store].
@@ -46,8 +47,10 @@ func (s *Store) CloseHold(ctx context.Context, k *limiter.Closing) {
 
 // again runs a script that may run twice until there is a reply.
 func (s *Store) again(ctx context.Context, of script, keys []string, args ...any) (result any, err error) {
+	begin := time.Now()
 	for range closeTries {
-		if result, err = of.run(ctx, s.client, keys, args...); err == nil || ctx.Err() != nil || !mayHaveRun(err) {
+		result, err = of.run(ctx, s.client, keys, args...)
+		if err == nil || ctx.Err() != nil || !mayHaveRun(err) || time.Since(begin) > s.timeout {
 			break
 		}
 	}
