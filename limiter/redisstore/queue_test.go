@@ -140,7 +140,7 @@ func TestScriptsThatRedisForgotAreSentAgain(t *testing.T) {
 	}
 }
 
-// TestFullRedisChargesNothing takes all memory from Redis for a while.
+// TestFullRedisChargesNothing takes all memory from Redis for a while. Holds can be closed and extended meanwhile.
 func TestFullRedisChargesNothing(t *testing.T) {
 	server := redistest.Start(t)
 	s := open(t, server, Options{Timeout: patience})
@@ -156,8 +156,25 @@ func TestFullRedisChargesNothing(t *testing.T) {
 	if d, err := c.Acquire(t.Context(), ask); err != nil || !d.Allowed {
 		t.Fatal(d, err)
 	}
+	var permits []string
+	for range 3 {
+		d, err := c.Acquire(t.Context(), limiter.Ask{Provider: "p", Key: "sk-0", Hold: true, Cost: limiter.Costs{{Unit: "requests", Amount: 10}, {Unit: "held", Amount: 1}}})
+		if err != nil || !d.Allowed {
+			t.Fatal(d, err)
+		}
+		permits = append(permits, d.PermitID)
+	}
 	if err := s.client.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := c.Settle(t.Context(), permits[0], limiter.Costs{{Unit: "requests", Amount: 3}}); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Cancel(t.Context(), permits[1]); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.ExtendHold(t.Context(), permits[2], time.Hour); err != nil {
+		t.Error(err)
 	}
 	if _, err := c.Acquire(t.Context(), ask); !errors.Is(err, limiter.ErrStoreUnavailable) {
 		t.Errorf("%v", err)
@@ -168,7 +185,7 @@ func TestFullRedisChargesNothing(t *testing.T) {
 	if d, err := c.Acquire(t.Context(), ask); err != nil || !d.Allowed {
 		t.Error(d, err)
 	}
-	if got := used(t, c); got != 2 {
-		t.Errorf("%d used, want 2", got)
+	if got := used(t, c); got != 1+3+10+1 {
+		t.Errorf("%d used, want 15", got)
 	}
 }
