@@ -24,15 +24,25 @@ type clients struct {
 	patience time.Duration
 	seed     uint64
 
+	reserving *reserving // nil: permits are charged what the request costs, and not held
+	runID     string     // no other run has the same
+
 	turn  atomic.Uint64
 	meter *meter
 	tally *tally
 }
 
-// serve takes one request, meant to start at start, to its end: admitted by the provider, given up, or failed. The n-th
-// request of a seed always draws the same jitter.
+// serve takes one request, meant to start at start, to its end: admitted by the provider, given up, or failed; and with
+// --reserve, its call over and settled. The n-th request of a seed always draws the same jitter.
 func (c *clients) serve(ctx context.Context, n int, r *row, start time.Time) {
-	random := rand.New(rand.NewPCG(c.seed, uint64(n)))
+	h := c.newHold(n)
+	if c.admit(ctx, r, h, start, rand.New(rand.NewPCG(c.seed, uint64(n)))) {
+		c.call(ctx, r, h)
+	}
+}
+
+// admit tries until the provider admits the call, and reports whether it did.
+func (c *clients) admit(ctx context.Context, r *row, h *hold, start time.Time, random *rand.Rand) bool {
 	waits := false
 	defer func() {
 		if waits {
@@ -41,16 +51,16 @@ func (c *clients) serve(ctx context.Context, n int, r *row, start time.Time) {
 	}()
 	due := start
 	for refusals := 0; ; refusals++ {
-		wait, err := c.attempt(ctx, r, due)
+		wait, err := c.attempt(ctx, r, h, due)
 		switch {
 		case ctx.Err() != nil:
-			return
+			return false
 		case err != nil:
 			c.tally.fail(err)
-			return
+			return false
 		case wait < 0:
 			c.tally.finish(time.Since(start))
-			return
+			return true
 		}
 		if !waits {
 			waits = true
@@ -60,10 +70,10 @@ func (c *clients) serve(ctx context.Context, n int, r *row, start time.Time) {
 		due = time.Now().Add(wait)
 		if due.Sub(start) > c.patience {
 			c.tally.giveUp()
-			return
+			return false
 		}
 		if sleep(ctx, wait) != nil {
-			return
+			return false
 		}
 	}
 }
@@ -73,10 +83,10 @@ const admitted = time.Duration(-1)
 
 // attempt asks permitd, which was meant to happen at due, and calls the provider if it may. When either refuses, it
 // returns the time to wait; and an error when one of them gives another answer.
-func (c *clients) attempt(ctx context.Context, r *row, due time.Time) (time.Duration, error) {
+func (c *clients) attempt(ctx context.Context, r *row, h *hold, due time.Time) (time.Duration, error) {
 	sent := time.Now()
 	if len(c.permitd) > 0 {
-		wait, err := c.ask(ctx, r)
+		wait, err := c.ask(ctx, r, h)
 		c.tally.asked(time.Since(due), wait, err)
 		if noDecision(err) { // charged to nobody: ask the next, as behind a load balancer
 			return 0, nil
@@ -86,7 +96,7 @@ func (c *clients) attempt(ctx context.Context, r *row, due time.Time) (time.Dura
 		}
 	}
 	var refused refusal
-	status, err := c.post(ctx, c.mock, mockCall{tokensOf(r)}, &refused)
+	status, err := c.post(ctx, c.mock, "", mockCall{tokensOf(r)}, &refused)
 	c.tally.reached(time.Since(sent))
 	switch {
 	case err != nil:
@@ -95,6 +105,7 @@ func (c *clients) attempt(ctx context.Context, r *row, due time.Time) (time.Dura
 		return admitted, nil
 	case status == http.StatusTooManyRequests:
 		c.tally.upstreamRefused()
+		c.cancel(ctx, h)
 		return time.Duration(refused.RetryAfterMS) * time.Millisecond, nil
 	}
 	return 0, &callError{"provider", status, nil}
@@ -105,36 +116,55 @@ type permitAsk struct {
 	Key      string           `json:"key"`
 	Model    string           `json:"model,omitempty"`
 	Cost     map[string]int64 `json:"cost"`
+	Hold     bool             `json:"hold,omitempty"`
+	TTLMS    int64            `json:"ttl_ms,omitempty"`
 }
 
 type permitAnswer struct {
 	refusal
+	PermitID     string   `json:"permit_id"`
 	IgnoredUnits []string `json:"ignored_units"`
 }
 
 // ask asks permitd for a permit: admitted, or the time to wait.
-func (c *clients) ask(ctx context.Context, r *row) (time.Duration, error) {
-	ask := permitAsk{c.provider, r.Key, r.Model, make(map[string]int64, len(c.costs))}
-	for _, rule := range c.costs {
-		ask.Cost[rule.unit] = rule.of(r)
-	}
-	base := c.permitd[c.turn.Add(1)%uint64(len(c.permitd))]
+func (c *clients) ask(ctx context.Context, r *row, h *hold) (time.Duration, error) {
+	ask := permitAsk{Provider: c.provider, Key: r.Key, Model: r.Model, Cost: c.cost(c.reserving.estimate(r))}
 	var answer permitAnswer
-	status, err := c.post(ctx, base+"/v1/permits", ask, &answer)
+	status, err := c.post(ctx, c.nextPermitd()+"/v1/permits", h.reserve(&ask), ask, &answer)
 	c.tally.ignored(answer.IgnoredUnits)
 	switch {
 	case err != nil:
 		return 0, &callError{"permitd", 0, err}
+	case status == http.StatusOK && h != nil && answer.PermitID == "":
+		return 0, &callError{"permitd", 0, fmt.Errorf("%w: no permit_id", errNonsense)}
 	case status == http.StatusOK:
+		h.decided(answer.PermitID)
+		if h != nil {
+			c.tally.reserved(ask.Cost)
+		}
 		return admitted, nil
 	case status == http.StatusTooManyRequests:
+		h.decided("")
 		return time.Duration(answer.RetryAfterMS) * time.Millisecond, nil
 	}
 	return 0, &callError{"permitd", status, nil}
 }
 
-// post sends a body as JSON and reads the answer. A body that is not JSON matters only where the status is 200 or 429.
-func (c *clients) post(ctx context.Context, url string, body, into any) (status int, err error) {
+// cost is what permitd is told of a request, by units.
+func (c *clients) cost(r *row) map[string]int64 {
+	cost := make(map[string]int64, len(c.costs))
+	for _, rule := range c.costs {
+		cost[rule.unit] = rule.of(r)
+	}
+	return cost
+}
+
+// nextPermitd is the base URL whose turn it is.
+func (c *clients) nextPermitd() string { return c.permitd[c.turn.Add(1)%uint64(len(c.permitd))] }
+
+// post sends a body as JSON, with an Idempotency-Key unless that is empty, and reads the answer. A body that is not JSON
+// matters only where the status is 200 or 429.
+func (c *clients) post(ctx context.Context, url, key string, body, into any) (status int, err error) {
 	data, err := json.Marshal(body)
 	if err != nil {
 		return 0, err
@@ -144,6 +174,10 @@ func (c *clients) post(ctx context.Context, url string, body, into any) (status 
 		return 0, err
 	}
 	req.Header.Set("Content-Type", "application/json")
+	if key != "" {
+		req.Header.Set("Idempotency-Key", key)
+		req.GetBody = nil // else the transport may send it again by itself, and nobody counts that
+	}
 	if c.token != "" && url != c.mock {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}

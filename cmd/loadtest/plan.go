@@ -18,6 +18,7 @@ type plan struct {
 	trace      *trace
 	costs      []costRule
 	assertions []assertion
+	reserving  *reserving // nil without --reserve
 
 	speed      float64
 	meanTokens float64 // of the trace, per per
@@ -53,13 +54,18 @@ func (c *replayCmd) plan() (*plan, error) {
 	if err := c.readTrace(p); err != nil {
 		return nil, err
 	}
+	p.reserving = c.planReserve(p.trace)
 	if err := c.size(p); err != nil {
 		return nil, err
 	}
+	policies := c.ownPolicies
 	if c.Policies != "" {
-		return p, c.userPolicies(p)
+		policies = c.userPolicies
 	}
-	return p, c.ownPolicies(p)
+	if err := policies(p); err != nil {
+		return nil, err
+	}
+	return p, p.checkTTL()
 }
 
 // check refuses what flags can't be together.
@@ -82,7 +88,7 @@ func (c *replayCmd) check() error {
 	case c.Mock == mockWindow && c.MockBurst.set:
 		return errors.New("--mock-burst goes with --mock=bucket")
 	}
-	return nil
+	return c.checkReserve()
 }
 
 func (c *replayCmd) readTrace(p *plan) error {
@@ -160,9 +166,12 @@ func (c *replayCmd) ownPolicies(p *plan) error {
 	}
 	var largest int64
 	for i := range p.trace.rows {
-		largest = max(largest, p.costs[0].of(&p.trace.rows[i]))
+		largest = max(largest, p.costs[0].of(p.reserving.estimate(&p.trace.rows[i])))
 	}
-	if largest > p.burst {
+	switch {
+	case largest > p.burst && p.reserving != nil:
+		return fmt.Errorf("the largest reservation is %d tokens and permitd never grants more than %d at once: raise --burst or --capacity, or lower --reserve", largest, p.burst)
+	case largest > p.burst:
 		return fmt.Errorf("the largest request costs %d tokens and permitd never grants more than %d at once: raise --burst or --capacity", largest, p.burst)
 	}
 	p.policyText = ownPolicy(p.provider, limit)

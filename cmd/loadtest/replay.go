@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	crand "crypto/rand"
 	"fmt"
 	"io"
 	"net"
@@ -41,6 +42,8 @@ type replayCmd struct {
 	Slack          *time.Duration `group:"Permitd" help:"Of the built-in policy for a window, 100ms by default: how unevenly calls may reach the provider (not divided by the speed)."`
 	PrintPolicy    bool           `group:"Permitd" help:"Print the compressed policy file and do nothing else."`
 
+	reserveFlags `embed:"" group:"Reservation"`
+
 	JSON     string   `name:"json" placeholder:"FILE" group:"Report" help:"Write the report as JSON too; - is standard output, and moves the table to standard error."`
 	Assert   []string `placeholder:"FIGURE>=N" sep:"none" group:"Report" help:"Exit with 1 unless a figure of the report is as said, such as upstream_429=0 or used>=0.97. Repeatable. An unknown figure lists those there are."`
 	Progress string   `enum:"auto,always,never" default:"auto" group:"Report" help:"Show a progress bar on standard error: auto is where that is a terminal."`
@@ -58,10 +61,21 @@ admitted during stretches in which somebody waits (from its first refusal until 
 cost of the request that began each stretch, divided by capacity times the length of the stretches. "attainable" is what
 the built-in policy lets through: all for a bucket; (1 - burst/amount) * per/(per + slack) for a window.
 
+Nobody knows before a call how much it will generate. So with --reserve an ask is a hold for an estimate: its cost as if
+that many tokens had been generated. Once admitted, the simulated call takes --call-base and --call-token for each token
+that is really generated, and then is settled to its actual cost; one that the provider refused is cancelled. The
+provider charges the actual tokens when the call arrives, so a reservation takes room from permitd only. Have --burst be at
+least what drains in twice the longest call, which the replay prints. Permitd refunds what has not drained, first in, first
+out: under load a reservation begins to drain burst/rate after its grant, so with less burst long calls end when part of
+their refund is gone; and while calls run, their unused estimates take room in the burst that others can't use. What calls
+take beyond their estimate permitd learns a call later than the provider: --mock-burst has to exceed --burst by that much.
+--no-settle shows what the same estimates cost when they stay charged.
+
 Latencies count from the moment at which something was meant to happen, so that stalls count. "permit sent to call
 answered" bounds how long after its permit a call reaches the provider: slack has to cover its spread.
 
-Exit codes: 0; 1 when an assertion is broken or an answer was neither yes nor 429; 2 for a fault of the command line.`
+Exit codes: 0; 1 when an assertion is broken, an answer was neither yes nor 429, or a permit could not be settled; 2 for a
+fault of the command line.`
 }
 
 // Run replays.
@@ -98,7 +112,7 @@ func (c *replayCmd) Run(ctx context.Context, s streams) error {
 			return err
 		}
 	}
-	if r.Interrupted || r.Failed > 0 || r.broken() {
+	if r.broken() {
 		return errBroken
 	}
 	return nil
@@ -114,6 +128,7 @@ type results struct {
 
 // replay runs the clients through to the end.
 func (c *replayCmd) replay(ctx context.Context, p *plan, stderr io.Writer) (*results, error) {
+	bar := newProgress(c.Progress, len(p.trace.rows), stderr)
 	permitd := c.Permitd
 	if len(permitd) == 0 && !c.WithoutPermitd {
 		url, stop, err := startPermitd(ctx, p.policies)
@@ -123,6 +138,15 @@ func (c *replayCmd) replay(ctx context.Context, p *plan, stderr io.Writer) (*res
 		defer stop()
 		permitd = []string{url}
 	}
+	tally := newTally(bar.step)
+	if p.reserving != nil && p.reserving.lossy > 0 {
+		at, stop, err := serveLossy(newLossyProxy(p.reserving.lossy, c.Seed, tally.replyLost), trimSlashes(permitd))
+		if err != nil {
+			return nil, err
+		}
+		defer stop()
+		permitd = at
+	}
 	began := time.Now()
 	clock := func() time.Duration { return time.Since(began) }
 	m := &meter{now: clock}
@@ -131,16 +155,19 @@ func (c *replayCmd) replay(ctx context.Context, p *plan, stderr io.Writer) (*res
 		return nil, err
 	}
 	defer stop()
-	bar := newProgress(c.Progress, len(p.trace.rows), stderr)
 	all := &clients{
 		http: newHTTPClient(), permitd: trimSlashes(permitd), token: c.Token, mock: mock,
 		provider: p.provider, costs: p.costs, patience: c.Patience, seed: c.Seed,
-		meter: m, tally: newTally(bar.step),
+		reserving: p.reserving, runID: crand.Text(), meter: m, tally: tally,
 	}
 	all.run(ctx, p.trace, c.Speed)
 	bar.finish()
 	all.http.CloseIdleConnections()
-	return &results{outcome: all.tally.read(), usage: m.read(), elapsed: clock(), interrupted: ctx.Err() != nil}, nil
+	o := tally.read()
+	if p.reserving == nil {
+		o.Holds = nil
+	}
+	return &results{outcome: o, usage: m.read(), elapsed: clock(), interrupted: ctx.Err() != nil}, nil
 }
 
 // run starts each request at its time, and returns when all have come to their end.

@@ -14,21 +14,22 @@ import (
 
 // settings are what a report says of how a replay was run. Durations are those of the replay.
 type settings struct {
-	Trace        string   `json:"trace"`
-	Requests     int      `json:"trace_requests"`
-	SpanS        float64  `json:"trace_span_s"`
-	Speed        float64  `json:"speed"`
-	MeanTokens   float64  `json:"mean_tokens_per_per"`
-	Per          string   `json:"per"`
-	Mock         string   `json:"mock"`
-	Amount       int64    `json:"amount"`
-	MockBurst    int64    `json:"mock_burst,omitempty"`
-	Permitd      string   `json:"permitd"`
-	Policy       string   `json:"policy,omitempty"`
-	Cost         []string `json:"cost"`
-	Patience     string   `json:"patience"`
-	Keys         string   `json:"keys"`
-	Seed         uint64   `json:"seed"`
+	Trace        string           `json:"trace"`
+	Requests     int              `json:"trace_requests"`
+	SpanS        float64          `json:"trace_span_s"`
+	Speed        float64          `json:"speed"`
+	MeanTokens   float64          `json:"mean_tokens_per_per"`
+	Per          string           `json:"per"`
+	Mock         string           `json:"mock"`
+	Amount       int64            `json:"amount"`
+	MockBurst    int64            `json:"mock_burst,omitempty"`
+	Permitd      string           `json:"permitd"`
+	Policy       string           `json:"policy,omitempty"`
+	Cost         []string         `json:"cost"`
+	Patience     string           `json:"patience"`
+	Keys         string           `json:"keys"`
+	Seed         uint64           `json:"seed"`
+	Reserve      *reserveSettings `json:"reserve,omitempty"`
 	mockSentence string
 }
 
@@ -36,7 +37,7 @@ func (c *replayCmd) settings(p *plan) settings {
 	s := settings{
 		Trace: c.Trace, Requests: len(p.trace.rows), SpanS: p.trace.span().Seconds(), Speed: c.Speed,
 		MeanTokens: math.Round(p.meanTokens), Per: p.per.String(), Mock: c.Mock, Amount: p.amount,
-		Cost: c.Cost, Patience: c.Patience.String(), Seed: c.Seed,
+		Cost: c.Cost, Patience: c.Patience.String(), Seed: c.Seed, Reserve: p.reserveSettings(),
 		Permitd: "one in this process, embedded store", Policy: p.policyText,
 		mockSentence: fmt.Sprint(p.limit(c.Mock)),
 	}
@@ -64,6 +65,7 @@ func (s settings) write(w io.Writer) {
 	for line := range strings.Lines(s.Policy) {
 		fmt.Fprintf(t, "\t%s\n", strings.TrimRight(line, "\n"))
 	}
+	s.Reserve.write(t)
 	fmt.Fprintf(t, "keys\t%s, seed %d\n", s.Keys, s.Seed)
 	fmt.Fprintf(t, "patience\t%s\n", s.Patience)
 	t.Flush()
@@ -107,7 +109,10 @@ func newReport(s settings, r *results, p *plan) *report {
 	return rep
 }
 
-func (r *report) broken() bool { return r.anyBroken }
+// broken reports whether the exit code has to be 1.
+func (r *report) broken() bool {
+	return r.Interrupted || r.Failed > 0 || r.Holds != nil && r.Holds.Unsettled > 0 || r.anyBroken
+}
 
 // figures are what assertions may be about.
 func (r *report) figures() map[string]float64 {
@@ -121,6 +126,7 @@ func (r *report) figures() map[string]float64 {
 			f[name+"_"+percentile+"_ms"] = v
 		}
 	}
+	r.Holds.figures(f)
 	for name, v := range map[string]*float64{"used": r.Used, "attainable": r.Attainable, "used_of_attainable": r.UsedOf} {
 		if v != nil {
 			f[name] = *v
@@ -130,18 +136,21 @@ func (r *report) figures() map[string]float64 {
 }
 
 // figureNames are all that figures may hold.
-var figureNames = slices.Sorted(maps.Keys((&report{Used: new(float64), Attainable: new(float64), UsedOf: new(float64)}).figures()))
+var figureNames = slices.Sorted(maps.Keys((&report{Used: new(float64), Attainable: new(float64), UsedOf: new(float64), outcome: outcome{Holds: new(holdCounts)}}).figures()))
+
+// countRow is a line of the table.
+type countRow struct {
+	name  string
+	count int64
+	what  string
+}
 
 func (r *report) write(w io.Writer) {
 	fmt.Fprintln(w)
 	if r.Interrupted {
 		fmt.Fprintln(w, "interrupted: what follows is of the part that was run")
 	}
-	for _, c := range []struct {
-		name  string
-		count int64
-		what  string
-	}{
+	for _, c := range append([]countRow{
 		{"requests", r.Requests, "of the trace, started"},
 		{"served", r.Served, "admitted by the provider"},
 		{"gave up", r.GaveUp, "out of patience"},
@@ -151,7 +160,7 @@ func (r *report) write(w io.Writer) {
 		{"denied", r.Denied, ""},
 		{"no decision", r.NoDecision, "asks that permitd did not answer, or with 503; asked again"},
 		{"upstream 429s", r.Upstream429, "calls that the provider refused"},
-	} {
+	}, r.Holds.rows()...) {
 		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("%-14s %9d  %s", c.name, c.count, c.what), " "))
 	}
 	fmt.Fprintln(w)

@@ -16,6 +16,7 @@ type tally struct {
 
 	mu       sync.Mutex
 	counts   counts
+	holds    holdCounts
 	errors   map[string]int64 // by kind
 	example  map[string]string
 	unit     map[string]bool // units that permitd ignored
@@ -167,6 +168,7 @@ func latencyOf(h *hdrhistogram.Histogram) latency {
 // outcome is a tally at the end of a run.
 type outcome struct {
 	counts
+	Holds        *holdCounts      `json:"holds,omitempty"` // only with --reserve
 	Errors       map[string]int64 `json:"errors"`
 	Examples     []string         `json:"error_examples,omitempty"`
 	IgnoredUnits []string         `json:"ignored_units,omitempty"`
@@ -178,7 +180,9 @@ type outcome struct {
 func (t *tally) read() outcome {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	holds := t.holds
 	o := outcome{
+		Holds:  &holds,
 		counts: t.counts, Errors: maps.Clone(t.errors), IgnoredUnits: slices.Sorted(maps.Keys(t.unit)),
 		Wait: latencyOf(t.wait), Decision: latencyOf(t.decision), Reach: latencyOf(t.reach),
 	}
