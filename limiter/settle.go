@@ -90,6 +90,10 @@ func (c *Coordinator) amend(ctx context.Context, permitID string, k *Closing, co
 		}
 		for i := range k.Lines {
 			k.Lines[i].Cost = cost(&r.Lines[i], r.Cost)
+			if k.Lines[i].Reserved > h.Receipts[i].Units { // a shadow, which was not charged all
+				k.Lines[i].Reserved = min(k.Lines[i].Cost, k.Lines[i].Reserved)
+				k.Lines[i].Reserved = max(k.Lines[i].Reserved, h.Receipts[i].Units)
+			}
 		}
 		c.store.CloseHold(ctx, k)
 		o := &k.Outcome

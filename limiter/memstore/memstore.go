@@ -22,7 +22,8 @@ import (
 type Options struct {
 	// Clock is the store's time. Default: the system's.
 	Clock func() limiter.Instant
-	// MaxCounters bounds the memory: about 250 bytes each. An ask that needs a counter more is answered with
+	// MaxCounters bounds the memory: counters of about 250 bytes, and records of holds and idempotency keys of about a
+	// kilobyte, which are kept for their time even when they are closed. An ask that needs a counter more is answered with
 	// [limiter.ErrOverloaded]; counters that are still owed are never dropped to make room. Default: 4,194,304.
 	MaxCounters int
 }

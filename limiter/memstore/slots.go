@@ -30,8 +30,21 @@ func (c *counter) take(permitID string, n int64, expires limiter.Instant) {
 	}
 	c.slots.held[permitID] = slot{n, expires}
 	heap.Push(&c.slots.queue, expiry{expires, permitID})
+	c.slots.tidy()
 	c.state.Used += n
 	c.state.Mark = max(c.state.Mark, expires)
+}
+
+// tidy makes the queue anew when most of it is about slots that are no longer held, or for longer.
+func (s *slots) tidy() {
+	if len(s.queue) <= 2*len(s.held)+64 {
+		return
+	}
+	s.queue = s.queue[:0]
+	for permitID, slot := range s.held {
+		s.queue = append(s.queue, expiry{slot.expires, permitID})
+	}
+	heap.Init(&s.queue)
 }
 
 // free gives the slots of a permit back.
@@ -45,7 +58,7 @@ func (c *counter) free(permitID string) {
 
 // keep has the slots of a permit expire later.
 func (c *counter) keep(permitID string, expires limiter.Instant) {
-	if c.slots == nil || c.slots.held[permitID].n == 0 {
+	if c.slots == nil || c.slots.held[permitID].n == 0 || c.slots.held[permitID].expires == expires {
 		return
 	}
 	n := c.slots.held[permitID].n

@@ -10,11 +10,12 @@ import (
 	"github.com/permitd/permitd/limiter"
 )
 
-// A script call has at most so many asks and keys, since Redis does nothing else meanwhile, and so many numbers, since Lua
+// A script call has at most so many asks, keys and lines, since Redis does nothing else meanwhile, and so many numbers, since Lua
 // takes no more than 8000 at once.
 const (
 	maxAsks    = 128
 	maxKeys    = 1000
+	maxLines   = 512
 	maxNumbers = 7000
 )
 
@@ -93,7 +94,7 @@ func (b *batch) reset() {
 // fits reports whether a call has room for an ask. An empty one has room for any.
 func (b *batch) fits(a *ask) bool {
 	asks, lines := len(b.asks)+1, b.lines+a.lines
-	return asks == 1 || asks <= maxAsks &&
+	return asks == 1 || asks <= maxAsks && lines <= maxLines &&
 		len(b.entryKeys)+len(b.counterKey)+len(b.holdKeys)+len(b.onceKeys)+2*a.lines+6 <= maxKeys &&
 		10*asks+3*lines+2*(len(b.stamps)+3)+7*(len(b.terms)+a.lines)+8 <= maxNumbers &&
 		asks+4*lines <= maxNumbers

@@ -10,7 +10,7 @@ import (
 // Check asks Redis whether it is fit to hold limits. The error says why it is not, or that it did not answer; warnings
 // are what an operator should know.
 func (s *Store) Check(ctx context.Context) (warnings []string, err error) {
-	text, err := s.client.Info(ctx).Result()
+	text, err := s.side.Info(ctx).Result()
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}

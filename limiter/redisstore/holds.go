@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"math"
 	"time"
 
@@ -47,9 +48,15 @@ func (s *Store) CloseHold(ctx context.Context, k *limiter.Closing) {
 
 // again runs a script that may run twice until there is a reply.
 func (s *Store) again(ctx context.Context, of script, keys []string, args ...any) (result any, err error) {
+	select {
+	case s.sideways <- struct{}{}:
+		defer func() { <-s.sideways }()
+	default:
+		return nil, fmt.Errorf("%w: %d calls about holds wait for Redis", limiter.ErrOverloaded, maxSideways)
+	}
 	begin := time.Now()
 	for range closeTries {
-		result, err = of.run(ctx, s.client, keys, args...)
+		result, err = of.run(ctx, s.side, keys, args...)
 		if err == nil || ctx.Err() != nil || !mayHaveRun(err) || time.Since(begin) > s.timeout {
 			break
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -137,24 +138,45 @@ func (l *lane) call() {
 	l.undo(names, b.args(l.seq, lost))
 }
 
-// undo has Redis take back what the last call charged to the lost asks, however long that takes.
+const (
+	undoTries = 20          // of an undo that Redis refuses for good, as where its user may not run a command
+	undoGrace = time.Second // for an undo when the store is closed
+)
+
+// undo has Redis take back what the last call charged to the lost asks, however long that takes. A store that is closed
+// goes on for a moment, so that an orderly end leaves nothing charged.
 func (l *lane) undo(names []string, args []any) {
 	s := l.queue.store
-	for wait := 5 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		kept, err := s.scripts.undo.run(s.life, s.client, names, args...)
+	for wait, refused := 5*time.Millisecond, 0; ; wait = min(2*wait, time.Second) {
+		kept, err := s.scripts.undo.run(context.Background(), s.client, names, args...)
 		if err == nil {
 			if kept != int64(0) {
 				s.log.Warn("charges without an answer could not be taken back: a document was edited meanwhile", "provider", l.queue.provider, "counters", kept)
 			}
 			return
 		}
-		select {
-		case <-s.life.Done():
-			s.log.Warn("stopped before all charges without an answer were taken back", "provider", l.queue.provider, "error", err)
+		if isReply(err) && mayHaveRun(err) {
+			refused++
+		}
+		if refused >= undoTries || s.closing.Err() != nil {
+			s.log.Error("charges without an answer were not taken back", "provider", l.queue.provider, "error", err)
 			return
+		}
+		select {
+		case <-s.closing.Done():
 		case <-time.After(wait/2 + rand.N(wait/2)):
 		}
 	}
+}
+
+// refusals are what Redis answers instead of running a script.
+var refusals = []string{"NOSCRIPT", "OOM", "READONLY", "BUSY", "LOADING", "MASTERDOWN", "NOREPLICAS", "MISCONF", "NOAUTH", "WRONGPASS",
+	"CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN", "CROSSSLOT", "NOPERM"}
+
+// isReply reports whether an error is an answer of Redis.
+func isReply(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply)
 }
 
 // mayHaveRun reports whether a call that ended with an error may have charged something: not when no connection was had,
@@ -166,8 +188,7 @@ func mayHaveRun(err error) bool {
 		errors.Is(err, redis.ErrClosed), errors.Is(err, context.Canceled), errors.Is(err, errGone):
 		return false
 	}
-	var refused redis.Error
-	return !errors.As(err, &refused) || redis.HasErrorPrefix(err, "ERR")
+	return !isReply(err) || !slices.ContainsFunc(refusals, func(prefix string) bool { return redis.HasErrorPrefix(err, prefix) })
 }
 
 // unavailable is what callers are told when Redis gave no decision.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,7 +47,7 @@ func used(t *testing.T, c *limiter.Coordinator) int64 {
 }
 
 func TestQueueIsBounded(t *testing.T) {
-	c, server := stopped(t, Options{Timeout: time.Second})
+	c, server := stopped(t, Options{Timeout: 300 * time.Millisecond})
 	asks := make([]limiter.Ask, maxQueue+100)
 	for i := range asks {
 		asks[i] = limiter.Ask{Provider: "p", Key: "sk-" + strconv.Itoa(i)}
@@ -187,5 +189,59 @@ func TestFullRedisChargesNothing(t *testing.T) {
 	}
 	if got := used(t, c); got != 1+3+10+1 {
 		t.Errorf("%d used, want 15", got)
+	}
+}
+
+// TestCallsAboutHoldsAreBounded settles more holds at a time than may wait.
+func TestCallsAboutHoldsAreBounded(t *testing.T) {
+	c, server := stopped(t, Options{Timeout: 300 * time.Millisecond})
+	defer server.Resume()
+	var overloaded, unavailable atomic.Int64
+	var clients sync.WaitGroup
+	for range maxSideways + 100 {
+		clients.Go(func() {
+			switch _, err := c.Settle(context.Background(), "p_p_0123456789abcdefghijkl", nil); {
+			case errors.Is(err, limiter.ErrOverloaded):
+				overloaded.Add(1)
+			case errors.Is(err, limiter.ErrStoreUnavailable):
+				unavailable.Add(1)
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	clients.Wait()
+	if overloaded.Load() < 100 {
+		t.Errorf("%d overloaded, %d unavailable", overloaded.Load(), unavailable.Load())
+	}
+}
+
+// TestOrderlyEndTakesBack closes a store that has a call on its way to a Redis that is slow for a moment.
+func TestOrderlyEndTakesBack(t *testing.T) {
+	server := redistest.Start(t)
+	s, other := open(t, server, Options{Prefix: "p", Timeout: 100 * time.Millisecond}), limiter.New(open(t, server, Options{Prefix: "p", Timeout: patience}))
+	c := limiter.New(s)
+	p, err := limiter.ParsePolicy([]byte(roomy))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := other.PutPolicy(t.Context(), "p", p, limiter.Match{}); err != nil {
+		t.Fatal(err)
+	}
+	ask := limiter.Ask{Provider: "p", Key: "sk-0"}
+	if _, err := c.Acquire(t.Context(), ask); err != nil {
+		t.Fatal(err)
+	}
+	server.Pause()
+	if _, err := c.Acquire(t.Context(), ask); !errors.Is(err, limiter.ErrStoreUnavailable) {
+		t.Errorf("%v", err)
+	}
+	resumed := time.AfterFunc(50*time.Millisecond, server.Resume)
+	defer resumed.Stop()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if got := used(t, other); got != 1 {
+		t.Errorf("%d used after an orderly end, want the 1 that was granted", got)
 	}
 }

@@ -20,8 +20,8 @@ import (
 type Options struct {
 	// Prefix is the first part of every key. Default: "permitd".
 	Prefix string
-	// Timeout is how long a decision may take, waiting included; after that it is [limiter.ErrStoreUnavailable]. A reply
-	// that takes longer is given up. Default: 90 ms.
+	// Timeout is how long a decision may take, waiting included; after that it is [limiter.ErrStoreUnavailable]. (Of more
+	// than 128 at once it is so much for each 128, up to 8 times.) A reply that takes longer is given up. Default: 90 ms.
 	Timeout time.Duration
 	// Logger is told of lost replies. nil logs nothing.
 	Logger *slog.Logger
@@ -32,7 +32,9 @@ type Options struct {
 
 // Store is a [limiter.Store] in Redis. Close it when it is no longer used.
 type Store struct {
-	client   redis.UniversalClient
+	client   redis.UniversalClient // of the lanes
+	side     redis.UniversalClient // of all else, so that it keeps no lane waiting
+	sideways chan struct{}         // a place for each call about a hold
 	keys     keys
 	timeout  time.Duration
 	log      *slog.Logger
@@ -42,8 +44,10 @@ type Store struct {
 
 	queues  sync.Map // provider → *queue
 	running sync.WaitGroup
-	life    context.Context
+	life    context.Context // no more asks are sent
 	end     context.CancelFunc
+	closing context.Context // and nothing is taken back any more
+	stop    context.CancelFunc
 }
 
 var _ limiter.Store = (*Store)(nil)
@@ -57,8 +61,14 @@ func Connect(url string, o Options) (*Store, error) {
 	}
 	o = o.withDefaults()
 	tune(opts, o.Timeout)
-	return newStore(redis.NewClient(opts), o), nil
+	side := *opts
+	return newStore(redis.NewClient(opts), redis.NewClient(&side), o), nil
 }
+
+const (
+	maxSideways = 512 // calls about holds that may wait at a time
+	maxCalls    = 8   // that a batch may take the time of
+)
 
 func (o Options) withDefaults() Options {
 	o.Prefix = cmp.Or(o.Prefix, "permitd")
@@ -70,9 +80,11 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-func newStore(client redis.UniversalClient, o Options) *Store {
+func newStore(client, side redis.UniversalClient, o Options) *Store {
 	s := &Store{
 		client:   client,
+		side:     side,
+		sideways: make(chan struct{}, maxSideways),
 		keys:     keys{o.Prefix},
 		timeout:  o.Timeout,
 		log:      o.Logger,
@@ -83,14 +95,18 @@ func newStore(client redis.UniversalClient, o Options) *Store {
 		s.denials = newDenials()
 	}
 	s.life, s.end = context.WithCancel(context.Background())
+	s.closing, s.stop = context.WithCancel(context.Background())
 	return s
 }
 
 // Close stops the store and waits for what is on its way. Decisions asked for later are [limiter.ErrStoreUnavailable].
 func (s *Store) Close() error {
 	s.end()
+	grace := time.AfterFunc(undoGrace, s.stop)
+	defer grace.Stop()
 	s.running.Wait()
-	return s.client.Close()
+	s.stop()
+	return errors.Join(s.client.Close(), s.side.Close())
 }
 
 // Decide implements [limiter.Store].
@@ -123,14 +139,15 @@ func (s *Store) Decide(ctx context.Context, charges []*limiter.Charge) {
 		s.put(rest[:n])
 		rest = rest[n:]
 	}
-	timer := time.NewTimer(s.timeout)
+	timeout := s.timeout * time.Duration(min(1+len(asks)/maxAsks, maxCalls)) // a batch of many takes several calls
+	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	select {
 	case <-k.done:
 	case <-ctx.Done():
 		k.leave(charges, ctx.Err())
 	case <-timer.C:
-		k.leave(charges, fmt.Errorf("%w: no answer within %v", limiter.ErrStoreUnavailable, s.timeout))
+		k.leave(charges, fmt.Errorf("%w: no answer within %v", limiter.ErrStoreUnavailable, timeout))
 	}
 }
 
@@ -154,7 +171,7 @@ func (s *Store) put(asks []ask) {
 
 // Load implements [limiter.Store].
 func (s *Store) Load(ctx context.Context, id limiter.DocID) (limiter.Record, error) {
-	text, err := s.client.Get(ctx, s.keys.document(id)).Result()
+	text, err := s.side.Get(ctx, s.keys.document(id)).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return limiter.Record{}, s.failed(ctx, err)
 	}
@@ -169,13 +186,13 @@ func (s *Store) Swap(ctx context.Context, id limiter.DocID, prev string, next li
 		return limiter.Record{}, err
 	}
 	if id.Kind == "" { // before the policy, so that no policy is ever missing in the list
-		if err := s.client.SAdd(ctx, s.keys.providers(), id.Provider).Err(); err != nil {
+		if err := s.side.SAdd(ctx, s.keys.providers(), id.Provider).Err(); err != nil {
 			return limiter.Record{}, s.failed(ctx, err)
 		}
 	}
 	var result any
 	for try := 0; try < swapTries; try++ {
-		result, err = s.scripts.swap.run(ctx, s.client, []string{s.keys.document(id)}, prev, next.Tag, rest)
+		result, err = s.scripts.swap.run(ctx, s.side, []string{s.keys.document(id)}, prev, next.Tag, rest)
 		if err == nil || ctx.Err() != nil || !mayHaveRun(err) {
 			break
 		}
@@ -200,7 +217,7 @@ const swapTries = 3
 
 // Providers implements [limiter.Store].
 func (s *Store) Providers(ctx context.Context) ([]string, error) {
-	all, err := s.client.SMembers(ctx, s.keys.providers()).Result()
+	all, err := s.side.SMembers(ctx, s.keys.providers()).Result()
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
@@ -228,8 +245,11 @@ func (s *Store) read(text string) (limiter.Record, error) {
 
 // failed is the context's error if it has ended, else that Redis failed.
 func (s *Store) failed(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.Is(err, limiter.ErrOverloaded):
+		return err
 	}
 	return unavailable(err)
 }

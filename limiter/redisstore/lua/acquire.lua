@@ -82,7 +82,7 @@ for ask = 1, asks do
       local n, k, cost = a[j], 8 * a[j + 1] - 8, a[j + 2]
       local t, u = termsAt + 7 * n, s[k + 1]
       local flags = (cost == 0 or cost <= a[t + 1] - u - (s[k + 2] > 0 and 1 or 0)) and 1 or 0
-      local write = verdict == DENIED and s[k + 6]
+      local write = s[k + 6] and (verdict == DENIED or a[t + 4] == 2)
       if verdict == GRANTED and cost > 0 then
         local v = u + cost
         if v > a[t + 2] then
@@ -91,7 +91,7 @@ for ask = 1, asks do
         end
         s[k + 1] = v
         if a[t + 4] == 2 then
-          take(k, a[at + 5] - 1, cost)
+          take(k, a[at + 5] - 1, v - u)
         else
           s[k + 4] = math.min(s[k + 4] + v - u, LIMIT)
         end

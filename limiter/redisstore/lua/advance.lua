@@ -109,11 +109,12 @@ local function advance(k, n)
     m = 0
     if raw then u, m, total = parse('<I7I7I7', raw) end
     if u > 0 and total <= now then
-      moved, kept = true, true
       local slots = KEYS[4 + entries + k / 8]
-      local expired = redis.call('ZRANGEBYSCORE', slots, '-inf', now)
+      local expired = redis.call('ZRANGEBYSCORE', slots, '-inf', now, 'LIMIT', 0, 1000) -- the next call sees to the rest
       for i = 1, #expired do u = u - tonumber(sub(expired[i], 24)) end
-      total = tonumber(redis.call('ZRANGEBYSCORE', slots, string.format('(%.0f', now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2] or 0)
+      moved, kept = true, #expired > 0 and #expired
+      local following = redis.call('ZRANGE', slots, #expired, #expired, 'WITHSCORES')[2]
+      if following then u, total = math.max(u, 0), tonumber(following) else u, total = 0, 0 end
     end
   elseif raw then
     local ru, rp, si

@@ -46,7 +46,7 @@ at = at + onces
 
 -- Counters, once advanced to now, are 8 fields each: used, part, mark, total, refunds (packed), whether to be written
 -- though nothing was charged, the terms to be written under, and until when Redis keeps the counter as it is (of a quota:
--- whether it does). Of concurrency mark is when the last slot expires, total when the first does, and the last field whether
--- slots have expired; the next key after the counter's is a sorted set of slots by when they expire, each named for its
+-- whether it does). Of concurrency mark is when the last slot expires, total when the first does, and the last field how many
+-- entries have expired; the next key after the counter's is a sorted set of slots by when they expire, each named for its
 -- permit and how many it takes. s[8*n-7] is the first of the n-th, held[1+entries+n] what was stored.
 local s, dirty = {}, {}

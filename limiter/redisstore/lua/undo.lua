@@ -14,7 +14,9 @@ if last == seq then
     o = o + 1
     local hold, once = a[at + 5] - 1, a[at + 6]
     local grant = once > 0 and held[onceKey - 1 + once]
-    if grant and sub(grant, 1, 1) == '1' then lost = false end -- somebody was told of it since
+    if once > 0 and not (grant and sub(grant, 1, 1) == '0' and parse('<d', grant, 10) == moment) then
+      lost = false -- somebody was told of it since, or may have been
+    end
     if lost and grant then redis.call('DEL', KEYS[onceKey + once]) end
     if lost and hold > 0 then redis.call('DEL', KEYS[holdKey + hold]) end
     local first = at + 8

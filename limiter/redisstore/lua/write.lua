@@ -5,7 +5,7 @@ for i = 1, #dirty do
   local k = dirty[i]
   local t, name = termsAt + 7 * s[k + 7], KEYS[3 + entries + k / 8]
   if a[t + 4] == 2 then
-    if s[k + 8] then redis.call('ZREMRANGEBYSCORE', KEYS[4 + entries + k / 8], '-inf', now) end
+    if s[k + 8] then redis.call('ZREMRANGEBYRANK', KEYS[4 + entries + k / 8], 0, s[k + 8] - 1) end
     redis.call('SET', name, pack('<I7I7I7', s[k + 1], s[k + 3], s[k + 4]), 'PX', 90000000) -- longer than a hold may last
   elseif a[t + 4] == 1 then
     local value = pack('<I7I7I7', s[k + 1], s[k + 3], s[k + 4])
