@@ -8,35 +8,41 @@ if held[1] and parse('<d', held[1]) >= seq then
   return {} -- given up by its sender before it came here: undo.lua
 end
 
--- take has a hold take slots; they are written after the counters.
-local slots = {}
-local function take(k, hold, cost)
-  local expires = now + a[holdsAt + 2 * hold + 1]
-  s[k + 3] = math.max(s[k + 3], expires)
-  s[k + 4] = (s[k + 1] > cost and s[k + 4] > 0) and math.min(s[k + 4], expires) or expires
-  slots[#slots + 1] = {KEYS[4 + entries + k / 8], expires, sub(KEYS[holdKey + hold], -22) .. ':' .. string.format('%.0f', cost)}
-end
+-- Functions are made only where a call needs them, since making them takes its time.
 
--- A grant that is remembered is whether it was repeated ("1"), and then until when it holds, its time, the lines as they
--- were answered, and what was sent to be remembered.
-local made, repeats = {}, {}
-local function earlier(once)
-  if once == 0 then return nil end
-  local name = KEYS[onceKey + once]
-  local grant = made[name] and made[name][1] or held[onceKey - 1 + once]
-  if grant and parse('<d', grant, 2) > now then
-    grant = '1' .. sub(grant, 2)
-    made[name] = {grant, made[name] and made[name][2]}
-    return grant
+-- take has a hold take slots; they are written after the counters.
+local slots, take
+if holds > 0 then
+  slots = {}
+  take = function(k, hold, cost)
+    local expires = now + a[holdsAt + 2 * hold + 1]
+    s[k + 3] = math.max(s[k + 3], expires)
+    s[k + 4] = (s[k + 1] > cost and s[k + 4] > 0) and math.min(s[k + 4], expires) or expires
+    slots[#slots + 1] = {KEYS[4 + entries + k / 8], expires, sub(KEYS[holdKey + hold], -22) .. ':' .. string.format('%.0f', cost)}
   end
 end
 
--- remember has a grant be made once: lines are as answered.
-local function remember(once, lines)
-  local body = ARGV[5 + holds + once]
-  if body ~= '' then
-    local kept = a[oncesAt + once]
-    made[KEYS[onceKey + once]] = {'0' .. pack('<ddB', now + kept * 1000, now, #lines) .. table.concat(lines) .. body, math.max(shortest, kept)}
+-- A grant that is remembered is whether it was repeated ("1"), and then what the repeater is told: until when it holds, its
+-- time, the lines as they were answered, and what was sent to be remembered.
+local made, repeats, earlier, remember
+if onces > 0 then
+  made, repeats = {}, {}
+  earlier = function(once)
+    local name = KEYS[onceKey + once]
+    local grant = made[name] and made[name][1] or held[onceKey - 1 + once]
+    if grant and parse('<d', grant, 2) > now then
+      grant = '1' .. sub(grant, 2)
+      made[name] = {grant, made[name] and made[name][2]}
+      return grant
+    end
+  end
+
+  -- remember has a grant be made once: lines are as answered.
+  remember = function(once, lines)
+    local body, kept = ARGV[5 + holds + once], a[oncesAt + once]
+    if body ~= '' then
+      made[KEYS[onceKey + once]] = {'0' .. pack('<ddB', now + kept * 1000, now, #lines) .. table.concat(lines) .. body, math.max(shortest, kept)}
+    end
   end
 end
 
@@ -44,7 +50,7 @@ local out, o, charged, outdated, records = {}, 0, false, nil, nil
 for ask = 1, asks do
   local policy, key, pool, verdict = a[at + 1], a[at + 2], a[at + 3], GRANTED
   local first, last, once = at + 8, at + 5 + 3 * a[at + 7], a[at + 6] -- lines
-  local repeated = earlier(once)
+  local repeated = once > 0 and earlier(once)
   if now > a[at + 4] then
     verdict = LATE
   elseif repeated then

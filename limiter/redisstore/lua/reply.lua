@@ -1,11 +1,11 @@
-for name, grant in pairs(made) do
+for name, grant in pairs(made or {}) do
   if grant[2] then
     redis.call('SET', name, grant[1], 'PX', grant[2])
   else
     redis.call('SET', name, grant[1], 'KEEPTTL')
   end
 end
-for i = 1, #slots do
+for i = 1, slots and #slots or 0 do
   redis.call('ZADD', slots[i][1], slots[i][2], slots[i][3])
   redis.call('PEXPIRE', slots[i][1], 90000000)
 end
@@ -24,5 +24,5 @@ for stamp in pairs(outdated or {}) do
     reply[#reply + 1] = doc == 0 and redis.call('GET', KEYS[1]) or doc ~= 0 and held[1 + doc] or ''
   end
 end
-for i = 1, #repeats do reply[#reply + 1] = repeats[i] end
+for i = 1, repeats and #repeats or 0 do reply[#reply + 1] = repeats[i] end
 return reply
