@@ -78,15 +78,25 @@ type placedFault struct {
 	place int
 }
 
-// readAsk reads the ask that comes next. It returns what is wrong with it, in the order of the document; an error means
-// that the text is not JSON. An ask without faults still has to pass [limiter.Ask.Validate], which the coordinator sees
-// to.
-func (b *body) readAsk(a *limiter.Ask, known memberSet) ([]limiter.Fault, error) {
-	r := askReader{body: b, ask: a, known: known}
-	return r.read()
+// readWhole reads a body that is what r reads and nothing else.
+func (b *body) readWhole(r *askReader) error {
+	faults, err := r.read(b)
+	if err == nil {
+		err = b.end()
+	}
+	if err != nil {
+		faults = append(faults, malformed(err))
+	}
+	if len(faults) > 0 {
+		return invalid(faults...)
+	}
+	return nil
 }
 
-func (r *askReader) read() ([]limiter.Fault, error) {
+// read reads the ask that comes next. It returns what is wrong with it, in the order of the document; an error means that
+// the text is not JSON. An ask without faults still has to pass [limiter.Ask.Validate], which the coordinator sees to.
+func (r *askReader) read(b *body) ([]limiter.Fault, error) {
+	r.body = b
 	if kind := r.dec.PeekKind(); kind != '{' {
 		if err := r.dec.SkipValue(); err != nil {
 			return nil, err
@@ -151,9 +161,7 @@ func (r *askReader) value(m int) (fault string, err error) {
 	case memberDryRun:
 		return r.boolean(&r.ask.DryRun)
 	case memberHold:
-		if fault, err = r.boolean(&r.ask.Hold); fault != "" {
-			r.ask.Hold = true // so that ttl_ms is not blamed too
-		}
+		return r.boolean(&r.ask.Hold)
 	case memberTTL:
 		var ms int64
 		fault, err = r.whole(&ms, 1, maxTTL)

@@ -134,7 +134,7 @@ func (r *batchReader) elements() error {
 			continue
 		}
 		var item batchItem
-		faults, err := r.readAsk(&item.ask, elementMembers)
+		faults, err := (&askReader{ask: &item.ask, known: elementMembers}).read(r.body)
 		if err != nil {
 			return err
 		}

@@ -12,7 +12,8 @@ import (
 )
 
 // setRateLimitFields sets RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers-11): one item for every
-// enforced limit that applied and counts requests, or slots. Without such a limit there are no fields. A denial gets Retry-After.
+// enforced limit that applied and counts requests, or slots. Without such a limit there are no fields. A denial gets
+// Retry-After.
 func setRateLimitFields(h http.Header, d *limiter.Decision) {
 	var room [2][256]byte
 	policy, limit := room[0][:0], room[1][:0]

@@ -104,23 +104,8 @@ func readSome(r *http.Request, known memberSet, missing limiter.Fault) (ask limi
 		return ask, err
 	}
 	defer b.release()
-	return b.readSome(known, missing)
-}
-
-func (b *body) readSome(known memberSet, missing limiter.Fault) (limiter.Ask, error) {
-	ask := limiter.Ask{Hold: true} // so that ttl_ms is not refused for want of one
-	r := askReader{body: b, ask: &ask, known: known, missing: missing}
-	faults, err := r.read()
-	if err == nil {
-		err = b.end()
-	}
-	if err != nil {
-		faults = append(faults, malformed(err))
-	}
-	if len(faults) > 0 {
-		return ask, invalid(faults...)
-	}
-	return ask, nil
+	err = b.readWhole(&askReader{ask: &ask, known: known, missing: missing})
+	return ask, err
 }
 
 // readNothing reads a body that is empty, or an object without members.
@@ -136,8 +121,7 @@ func readNothing(r *http.Request) error {
 	if err := checkMediaType(r.Header); err != nil {
 		return err
 	}
-	_, err = b.readSome(cancelMembers, limiter.Fault{})
-	return err
+	return b.readWhole(&askReader{ask: &limiter.Ask{}, known: cancelMembers})
 }
 
 // holdError is an error of what is done to a hold. Its problems speak of other things than those of an ask.

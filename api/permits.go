@@ -52,15 +52,6 @@ func readOneAsk(r *http.Request) (ask limiter.Ask, err error) {
 		return ask, err
 	}
 	defer b.release()
-	faults, err := b.readAsk(&ask, askMembers)
-	if err == nil {
-		err = b.end()
-	}
-	if err != nil {
-		faults = append(faults, malformed(err))
-	}
-	if len(faults) > 0 {
-		return ask, invalid(faults...)
-	}
-	return ask, nil
+	err = b.readWhole(&askReader{ask: &ask, known: askMembers})
+	return ask, err
 }

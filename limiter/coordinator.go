@@ -153,7 +153,7 @@ func (c *Coordinator) prepare(ctx context.Context, a *attempt) error {
 	if a.now == 0 {
 		a.now = c.now()
 	}
-	a.charge.NotAfter = a.now.later(askLifetime)
+	a.charge.NotAfter = a.now.Later(askLifetime)
 	a.resolve(k)
 	a.hold(policy.policy)
 	a.once()

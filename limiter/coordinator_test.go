@@ -101,7 +101,7 @@ func TestLateAskIsMadeAgainWithTheStoresTime(t *testing.T) {
 			t.Fatalf("%d years: %+v, %v", years, d, err)
 		}
 		last := s.asked[len(s.asked)-1]
-		if !last.Lines[0].Window.Contains(s.now) || last.NotAfter <= s.now || last.NotAfter > s.now.later(time.Minute) {
+		if !last.Lines[0].Window.Contains(s.now) || last.NotAfter <= s.now || last.NotAfter > s.now.Later(time.Minute) {
 			t.Errorf("%d years: window %v, not after %v, at %v", years, last.Lines[0].Window, last.NotAfter.Time(), s.now.Time())
 		}
 		s.asked = nil

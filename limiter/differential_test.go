@@ -77,7 +77,7 @@ func (d *duel) step() bool {
 	if got, want := terms.Untouched(d.state, d.now), d.oracle.wait(0); got != want {
 		return d.differ("untouched", got, want)
 	}
-	if got, want := d.state.drained(), d.now.later(d.oracle.wait(0)); got != want {
+	if got, want := d.state.drained(), d.now.Later(d.oracle.wait(0)); got != want {
 		return d.differ("spent", got, want)
 	}
 	return d.ask(f, d.cost(f))

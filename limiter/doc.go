@@ -4,7 +4,8 @@
 //
 // A [Policy] holds the limits of one provider. A [Limit] counts one unit (requests, tokens) for a scope: everything sent
 // to the provider, one pool (an account there), or one API key; and in one way: a rate (so many per duration), a quota
-// (so many per calendar window), or concurrency (so many slots at a time). An [Entry] gives a key its pool, and a key or pool its own figures.
+// (so many per calendar window), or concurrency (so many slots at a time). An [Entry] gives a key its pool, and a key or
+// pool its own figures.
 //
 // An [Ask] names a provider, a key, a model and what the call will cost. The [Coordinator] works out which limits apply
 // and has a [Store] decide over all of them in one atomic step. The [Decision] says whether the permit is granted, and
@@ -46,5 +47,6 @@
 //
 // The arithmetic is in rate.go and calendar.go, what it means for a limit in terms.go; a document's way to terms in
 // policy.go, entry.go, record.go and view.go; an ask's way through them in resolve.go and coordinator.go, a hold's in hold.go
-// and settle.go, once.go for what is granted once. The contract for stores is store.go, with package memstore the plainest example.
+// and settle.go, once.go for what is granted once. The contract for stores is store.go, with package memstore the plainest
+// example.
 package limiter

@@ -99,9 +99,7 @@ func (l *ClosingLine) Change(s State, r Receipt, now Instant) (State, LineChange
 		return s, LineChange{Adjusted: -n}
 	case extra > 0:
 		charged := max(0, min(extra, l.Terms.Overdraft()-s.Used))
-		s.Used += charged
-		s.Total = addUnits(s.Total, charged)
-		return s, LineChange{charged, extra - charged}
+		return l.Terms.Charge(s, charged), LineChange{charged, extra - charged}
 	}
 	return s, LineChange{}
 }
@@ -132,7 +130,7 @@ type reservedLine struct {
 	Reserve map[string]int64 `json:"reserve,omitempty"` // where it differs from Counts
 }
 
-// reserve is the reservation of a charge.
+// reservation is what a charge reserves.
 func (a *attempt) reservation() reservation {
 	r := reservation{KeyID: a.charge.KeyID, Pool: a.charge.Pool, Cost: map[string]int64{}}
 	for _, c := range a.ask.Cost {
@@ -217,6 +215,6 @@ func readReservation(body []byte) (r reservation, err error) {
 // expired stays as it is.
 func (h *Hold) Extend(now Instant, ttl time.Duration) {
 	if h.Status == HoldOpen && h.Expires > now {
-		h.Expires = max(h.Expires, min(now.later(ttl), h.Born.later(MaxHoldLife)))
+		h.Expires = max(h.Expires, min(now.Later(ttl), h.Born.Later(MaxHoldLife)))
 	}
 }

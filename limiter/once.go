@@ -127,7 +127,7 @@ func (a *attempt) repeat(g *Grant) (*Decision, error) {
 	}
 	d := &Decision{Provider: a.ask.Provider, KeyID: b.KeyID, Pool: b.Pool, Revision: b.Revision, IgnoredUnits: b.Ignored, Replayed: true}
 	if b.PermitID != "" {
-		d.PermitID, d.Expires = b.PermitID, g.Now.later(b.TTL).Time()
+		d.PermitID, d.Expires = b.PermitID, g.Now.Later(b.TTL).Time()
 	}
 	c := Charge{Outcome: Outcome{Verdict: Granted, Now: g.Now}}
 	for i, l := range b.Lines {

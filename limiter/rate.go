@@ -43,8 +43,9 @@ func (r Rate) slower(o Rate) bool {
 //
 // For a rate it is the level of a leaky bucket, the continuous-state form of GCRA that ITU-T I.371 (annex A) gives as the twin
 // of virtual scheduling: the debt at Mark was Used + Part/Rate.Per units, with 0 <= Part < Rate.Per, and it drains at
-// Rate, in force by the change of Since (which is later than Mark where the clock stepped back). For a quota, Used units were charged in the window that ends at Mark. For
-// concurrency, Used slots are held, the last of which expires at Mark. The zero State is an untouched counter.
+// Rate, in force by the change of Since (which is later than Mark where the clock stepped back). For a quota, Used units
+// were charged in the window that ends at Mark. For concurrency, Used slots are held, the last of which expires at Mark.
+// The zero State is an untouched counter.
 //
 // Total is how many units were ever charged, held at 4e15, and Refunds are what was given back of those that have not
 // drained. They tell what of a charge can still be refunded.
@@ -151,7 +152,7 @@ func (s State) drained() Instant {
 	if s.Rate.Units == 0 { // a quota's
 		return s.Mark
 	}
-	return s.Mark.later(s.waitFor(0))
+	return s.Mark.Later(s.waitFor(0))
 }
 
 // Expired reports whether a store may forget the state.
@@ -159,8 +160,8 @@ func (s State) Expired(now Instant) bool {
 	if s.Rate.Units == 0 {
 		return s.Mark <= now
 	}
-	kept := s.Mark.later(retention)
-	return kept <= now && s.drained().later(retention) <= now
+	kept := s.Mark.Later(retention)
+	return kept <= now && s.drained().Later(retention) <= now
 }
 
 // micro turns microseconds into a duration that ends at [Forever].
@@ -205,8 +206,8 @@ func compare128(a, b [2]uint64) int {
 	return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1]))
 }
 
-// later is i + d without overflow.
-func (i Instant) later(d time.Duration) Instant {
+// Later is i + d, in microseconds rounded up, without overflow.
+func (i Instant) Later(d time.Duration) Instant {
 	if n := Instant(ceilDiv(d, time.Microsecond)); i <= math.MaxInt64-n {
 		return i + n
 	}

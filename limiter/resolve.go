@@ -35,6 +35,17 @@ func (k known) stamps() Stamps {
 	return s
 }
 
+// terms are those of the i-th limit of the policy, with what the key or pool overrides.
+func (k known) terms(i int) *Terms {
+	switch k.policy.policy.Limits[i].Scope {
+	case ScopeKey:
+		return k.key.terms(k.policy, i)
+	case ScopePool:
+		return k.pool.terms(k.policy, i)
+	}
+	return k.policy.terms[i]
+}
+
 // resolve fills in the charge: which counters the ask has to fit, at what cost.
 func (a *attempt) resolve(k known) {
 	c := &a.charge
@@ -75,13 +86,11 @@ func refuse(k known) error {
 func (a *attempt) lines(k known) error {
 	c := &a.charge
 	for i, limit := range k.policy.policy.Limits {
-		t, subject := k.policy.terms[i], ""
+		t, subject := k.terms(i), ""
 		switch {
-		case limit.Scope == ScopeKey:
-			t, subject = k.key.terms(k.policy, i), c.KeyID
 		case limit.Scope == ScopePool && c.Pool != "":
-			t, subject = k.pool.terms(k.policy, i), poolSubject(c.Pool)
-		case limit.Scope == ScopePool:
+			subject = poolSubject(c.Pool)
+		case limit.Scope != ScopeProvider:
 			subject = c.KeyID
 		}
 		if limit.Scope != ScopeProvider && subject == "" { // only in a query that names no key or pool

@@ -3,7 +3,7 @@ package limiter
 import (
 	"context"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 )
 
@@ -89,10 +89,9 @@ func (c *Coordinator) amend(ctx context.Context, permitID string, k *Closing, co
 			return nil, nil, err
 		}
 		for i := range k.Lines {
-			k.Lines[i].Cost = cost(&r.Lines[i], r.Cost)
-			if k.Lines[i].Reserved > h.Receipts[i].Units { // a shadow, which was not charged all
-				k.Lines[i].Reserved = min(k.Lines[i].Cost, k.Lines[i].Reserved)
-				k.Lines[i].Reserved = max(k.Lines[i].Reserved, h.Receipts[i].Units)
+			l, charged := &k.Lines[i], h.Receipts[i].Units
+			if l.Cost = cost(&r.Lines[i], r.Cost); l.Reserved > charged { // a shadow, which was not charged all
+				l.Reserved = max(charged, min(l.Cost, l.Reserved))
 			}
 		}
 		c.store.CloseHold(ctx, k)
@@ -132,7 +131,7 @@ func (c *Coordinator) resolveClosing(ctx context.Context, closing *Closing, r *r
 	for i := range r.Lines {
 		l := &r.Lines[i]
 		line := ClosingLine{Subject: l.Subject, Model: l.Model, Reserved: l.Cost}
-		if t := k.terms(l); t != nil && t.Counter == l.Counter {
+		if t := k.termsOf(l); t != nil && t.Counter == l.Counter {
 			line.Terms, line.Window = t, t.windowAt(now)
 		}
 		closing.Lines = append(closing.Lines, line)
@@ -140,21 +139,13 @@ func (c *Coordinator) resolveClosing(ctx context.Context, closing *Closing, r *r
 	return nil
 }
 
-// terms are those in force of the limit that a line was reserved under, or nil.
-func (k known) terms(l *reservedLine) *Terms {
-	for i, limit := range k.policy.policy.Limits {
-		if limit.Name != l.Limit {
-			continue
-		}
-		switch {
-		case limit.Scope == ScopeKey:
-			return k.key.terms(k.policy, i)
-		case limit.Scope == ScopePool && strings.HasPrefix(l.Subject, poolSubject("")):
-			return k.pool.terms(k.policy, i)
-		}
-		return k.policy.terms[i]
+// termsOf are those in force of the limit that a line was reserved under, or nil.
+func (k known) termsOf(l *reservedLine) *Terms {
+	i := slices.IndexFunc(k.policy.policy.Limits, func(limit *Limit) bool { return limit.Name == l.Limit })
+	if i < 0 {
+		return nil
 	}
-	return nil
+	return k.terms(i)
 }
 
 // settlement is the answer that a closed hold gives to whoever wants it to have a status.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -45,24 +44,18 @@ func (p *lossyProxy) serve(base string) (at string, stop func(), err error) {
 	if err != nil {
 		return "", nil, fmt.Errorf("start the lossy proxy: %w", err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", nil, fmt.Errorf("start the lossy proxy: %w", err)
-	}
 	client := newHTTPClient()
-	server := &http.Server{ReadHeaderTimeout: callTimeout, Handler: &httputil.ReverseProxy{
+	at, end, err := serveLocal(&httputil.ReverseProxy{
 		Rewrite:        func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		Transport:      client.Transport,
 		ModifyResponse: p.lose,
 		// Whatever went wrong, the client gets no answer.
 		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
-	}}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = server.Serve(listener) // ends when closed
-	}()
-	return "http://" + listener.Addr().String(), func() { server.Close(); <-done; client.CloseIdleConnections() }, nil
+	})
+	if err != nil {
+		return "", nil, fmt.Errorf("start the lossy proxy: %w", err)
+	}
+	return at, func() { end(); client.CloseIdleConnections() }, nil
 }
 
 // serveLossy puts one proxy in front of each permitd.

@@ -150,9 +150,9 @@ func (c *replayCmd) replay(ctx context.Context, p *plan, stderr io.Writer) (*res
 	began := time.Now()
 	clock := func() time.Duration { return time.Since(began) }
 	m := &meter{now: clock}
-	mock, stop, err := serveMock(&mockProvider{now: clock, meter: m, limit: p.limit(c.Mock)})
+	mock, stop, err := serveLocal(&mockProvider{now: clock, meter: m, limit: p.limit(c.Mock)})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("start the mock provider: %w", err)
 	}
 	defer stop()
 	all := &clients{
@@ -185,13 +185,13 @@ func (c *clients) run(ctx context.Context, t *trace, speed float64) {
 	}
 }
 
-// serveMock listens for calls of the provider until stop is called.
-func serveMock(m *mockProvider) (url string, stop func(), err error) {
+// serveLocal serves on a free port until stop is called.
+func serveLocal(h http.Handler) (url string, stop func(), err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return "", nil, fmt.Errorf("start the mock provider: %w", err)
+		return "", nil, err
 	}
-	server := &http.Server{Handler: m, ReadHeaderTimeout: callTimeout}
+	server := &http.Server{Handler: h, ReadHeaderTimeout: callTimeout}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

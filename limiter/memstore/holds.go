@@ -2,7 +2,6 @@ package memstore
 
 import (
 	"context"
-	"time"
 
 	"github.com/permitd/permitd/limiter"
 )
@@ -11,7 +10,7 @@ import (
 func (s *Store) keep(c *limiter.Charge, receipts []limiter.Receipt) {
 	now := c.Outcome.Now
 	h := limiter.Hold{
-		Status: limiter.HoldOpen, Born: now, Expires: now + limiter.Instant(c.Hold.TTL/time.Microsecond),
+		Status: limiter.HoldOpen, Born: now, Expires: now.Later(c.Hold.TTL),
 		Keep: c.Hold.Keep, Body: c.Hold.Body, Receipts: receipts,
 	}
 	c.Outcome.Expires = h.Expires
@@ -23,7 +22,7 @@ func (s *Store) keep(c *limiter.Charge, receipts []limiter.Receipt) {
 
 // keptUntil is when the record of a hold goes.
 func keptUntil(h *limiter.Hold) limiter.Instant {
-	return h.Expires + limiter.Instant(h.Keep/time.Microsecond)
+	return h.Expires.Later(h.Keep)
 }
 
 // seen is a copy of a hold as it stands, if there is one.
@@ -92,23 +91,19 @@ func (s *Store) settle(k *limiter.Closing, c *limiter.Charge, places []place, r 
 		if l.Terms == nil {
 			continue
 		}
-		var state limiter.State
 		if l.Slots() {
 			if at.counter, _ = s.shards[at.shard].find(keyOf(&c.Lines[i]), now); at.counter != nil {
 				at.counter.free(k.PermitID)
 			}
 			continue
 		}
+		var state limiter.State
 		at.counter, state = s.shards[at.shard].find(keyOf(&c.Lines[i]), now)
 		state, changes[i] = l.Change(l.Terms.Advance(state, now, l.Window), r.value.Receipts[i], now)
 		if changes[i].Adjusted == 0 {
 			continue
 		}
-		if at.counter == nil {
-			at.counter = s.shards[at.shard].add(keyOf(&c.Lines[i]))
-			s.count.Add(1)
-		}
-		at.counter.state = state
+		s.counter(&c.Lines[i], at).state = state
 	}
 	r.value.Status, r.value.Changes, r.value.Late = k.Status, changes, now >= r.value.Expires
 }

@@ -176,7 +176,9 @@ func (s *Store) charge(c *limiter.Charge, places []place) {
 			continue
 		}
 		if l.Terms.Limit.Kind == limiter.KindConcurrency {
-			l.State = s.take(c, l, at)
+			counter := s.counter(l, at)
+			counter.take(c.PermitID, l.Cost, c.Outcome.Now.Later(c.Hold.TTL))
+			l.State = counter.state
 			continue
 		}
 		before := l.State.Total
@@ -184,25 +186,20 @@ func (s *Store) charge(c *limiter.Charge, places []place) {
 		if receipts != nil {
 			receipts[i] = limiter.Receipt{Total: l.State.Total, Mark: l.State.Mark, Units: l.State.Total - before}
 		}
-		if at.counter == nil {
-			at.counter = s.shards[at.shard].add(keyOf(l))
-			s.count.Add(1)
-		}
-		at.counter.state = l.State
+		s.counter(l, at).state = l.State
 	}
 	if c.Hold != nil {
 		s.keep(c, receipts)
 	}
 }
 
-// take holds the slots of a line, and returns the state after that.
-func (s *Store) take(c *limiter.Charge, l *limiter.Line, at *place) limiter.State {
+// counter is that of a line, made if there is none.
+func (s *Store) counter(l *limiter.Line, at *place) *counter {
 	if at.counter == nil {
 		at.counter = s.shards[at.shard].add(keyOf(l))
 		s.count.Add(1)
 	}
-	at.counter.take(c.PermitID, l.Cost, c.Outcome.Now+limiter.Instant(c.Hold.TTL/time.Microsecond))
-	return at.counter.state
+	return at.counter
 }
 
 // restamp writes the states of a denied charge that moved.

@@ -1,10 +1,6 @@
 package memstore
 
-import (
-	"time"
-
-	"github.com/permitd/permitd/limiter"
-)
+import "github.com/permitd/permitd/limiter"
 
 // decideOnce decides a charge unless it was granted before. The lock of the record lasts through the decision, so that of
 // two charges at the same time one is granted and the other repeats it.
@@ -27,6 +23,5 @@ func (s *Store) decideOnce(c *limiter.Charge, current bool, places []place, held
 	for i := range c.Lines {
 		grant.Lines = append(grant.Lines, limiter.GrantLine{State: c.Lines[i].State, Fits: c.Lines[i].Fits})
 	}
-	until := now + limiter.Instant(c.Once.Keep/time.Microsecond)
-	s.count.Add(1 - shard.add(&record[limiter.Grant]{id: id, until: until, value: grant}, now))
+	s.count.Add(1 - shard.add(&record[limiter.Grant]{id: id, until: now.Later(c.Once.Keep), value: grant}, now))
 }

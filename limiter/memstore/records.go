@@ -13,9 +13,8 @@ type records[T any] struct{ shards [shardCount]recordShard[T] }
 
 type recordShard[T any] struct {
 	sync.Mutex
-	byID  map[string]*record[T]
-	order []*record[T]
-	hand  int
+	byID map[string]*record[T]
+	ring ring[*record[T]]
 }
 
 type record[T any] struct {
@@ -50,25 +49,16 @@ func (s *recordShard[T]) add(r *record[T], now limiter.Instant) (forgotten int64
 		return forgotten + 1
 	}
 	s.byID[r.id] = r
-	s.order = append(s.order, r)
+	s.ring.add(r)
 	return forgotten
 }
 
 func (s *recordShard[T]) sweep(steps int, now limiter.Instant) (forgotten int64) {
-	for range min(steps, len(s.order)) {
-		if s.hand >= len(s.order) {
-			s.hand = 0
-		}
-		r := s.order[s.hand]
+	return s.ring.sweep(steps, func(r *record[T]) bool {
 		if now < r.until {
-			s.hand++
-			continue
+			return false
 		}
 		delete(s.byID, r.id)
-		last := len(s.order) - 1
-		s.order[s.hand], s.order[last] = s.order[last], nil
-		s.order = s.order[:last]
-		forgotten++
-	}
-	return forgotten
+		return true
+	})
 }

@@ -19,12 +19,11 @@ type counter struct {
 	slots *slots // of a concurrency limit
 }
 
-// shard holds the counters of some subjects. order has each once, so that a sweep can go on where the last one ended.
+// shard holds the counters of some subjects.
 type shard struct {
 	sync.Mutex
 	counters map[counterKey]*counter
-	order    []*counter
-	hand     int
+	ring     ring[*counter]
 	total    int64    // the highest Total of those forgotten: where new ones begin, so that no receipt fits two counters
 	_        [64]byte // keeps neighbours off this cache line
 }
@@ -43,27 +42,18 @@ func (s *shard) find(key counterKey, now limiter.Instant) (*counter, limiter.Sta
 func (s *shard) add(key counterKey) *counter {
 	c := &counter{key: key}
 	s.counters[key] = c
-	s.order = append(s.order, c)
+	s.ring.add(c)
 	return c
 }
 
 // sweep looks at the next few counters, forgets those whose time is over, and returns how many that were.
 func (s *shard) sweep(steps int, now limiter.Instant, over func(limiter.State, limiter.Instant) bool) (forgotten int64) {
-	for range min(steps, len(s.order)) {
-		if s.hand >= len(s.order) {
-			s.hand = 0
-		}
-		c := s.order[s.hand]
+	return s.ring.sweep(steps, func(c *counter) bool {
 		if !over(c.state, now) {
-			s.hand++
-			continue
+			return false
 		}
 		delete(s.counters, c.key)
 		s.total = max(s.total, c.state.Total)
-		last := len(s.order) - 1
-		s.order[s.hand], s.order[last] = s.order[last], nil
-		s.order = s.order[:last]
-		forgotten++
-	}
-	return forgotten
+		return true
+	})
 }

@@ -46,8 +46,8 @@ func (a *ask) answer(f func(*limiter.Charge)) bool {
 }
 
 // fail answers an ask about which nothing was decided.
-func (a *ask) fail(err error) bool {
-	return a.answer(func(c *limiter.Charge) { c.Outcome = limiter.Outcome{Err: err} })
+func (a *ask) fail(err error) {
+	a.answer(func(c *limiter.Charge) { c.Outcome = limiter.Outcome{Err: err} })
 }
 
 // leave takes the caller's charges out of reach, and gives those that were not answered the reason.

@@ -10,8 +10,8 @@ import (
 	"github.com/permitd/permitd/limiter"
 )
 
-// A script call has at most so many asks, keys and lines, since Redis does nothing else meanwhile, and so many numbers, since Lua
-// takes no more than 8000 at once.
+// A script call has at most so many asks, keys and lines, since Redis does nothing else meanwhile, and so many numbers,
+// since Lua takes no more than 8000 at once.
 const (
 	maxAsks    = 128
 	maxKeys    = 1000
@@ -233,9 +233,7 @@ func (b *batch) term(l *limiter.Line) int {
 
 // keys are those of the call, the policy's and the lane's first.
 func (b *batch) keys(lane string) []string {
-	all := make([]string, 0, 2+len(b.entryKeys)+len(b.counterKey)+len(b.onceKeys)+len(b.holdKeys))
-	all = append(all, b.of+"policy", lane)
-	return slices.Concat(all, b.entryKeys, b.counterKey, b.onceKeys, b.holdKeys)
+	return slices.Concat([]string{b.of + "policy", lane}, b.entryKeys, b.counterKey, b.onceKeys, b.holdKeys)
 }
 
 // args are those of the call with that number; own is what the script has of its own.
@@ -270,8 +268,8 @@ func flag(set bool) byte {
 	return 0
 }
 
-// The verdicts of lua/acquire.lua that are not those of package limiter: a dry run that would have been granted, and one that
-// was granted before.
+// The verdicts of lua/acquire.lua that are not those of package limiter: a dry run that would have been granted, and one
+// that was granted before.
 const granted, grantedDry, repeated = byte(limiter.Granted), 5, 6
 
 var (
@@ -301,7 +299,7 @@ func readReply(result any) (*reply, error) {
 		return nil, errReply
 	}
 	r := &reply{
-		now:  limiter.Instant(math.Float64frombits(binary.LittleEndian.Uint64([]byte(blob[:8])))),
+		now:  readInstant(blob),
 		rest: []byte(blob[8:]),
 	}
 	return r, r.readDocuments(parts[1:])
@@ -357,7 +355,7 @@ func (b *batch) answer(c *limiter.Charge, r *reply, verdict byte, lines []byte) 
 	switch verdict {
 	case granted:
 		if c.Hold != nil && !c.DryRun {
-			c.Outcome.Expires = r.now + limiter.Instant(c.Hold.TTL.Microseconds())
+			c.Outcome.Expires = r.now.Later(c.Hold.TTL)
 		}
 	case grantedDry:
 		c.Outcome.Verdict = limiter.Granted
@@ -399,7 +397,8 @@ func changed(r *limiter.Record, tag string) *limiter.Record {
 	return r
 }
 
-// decodeGrant reads what lua/acquire.lua remembers of a grant. One that can't be read has no lines, which no ask has asked for.
+// decodeGrant reads what lua/acquire.lua remembers of a grant. One that can't be read has no lines, which no ask has asked
+// for.
 func decodeGrant(text string) *limiter.Grant {
 	const head, ask = 1 + 8 + 8 + 1, 32
 	g := &limiter.Grant{}
@@ -407,7 +406,7 @@ func decodeGrant(text string) *limiter.Grant {
 		return g
 	}
 	b := []byte(text)
-	g.Now = limiter.Instant(math.Float64frombits(binary.LittleEndian.Uint64(b[9:])))
+	g.Now = readInstant(text[9:])
 	lines := int(b[17])
 	if b = b[head:]; len(b) < lines*lineSize+ask {
 		return g
@@ -437,6 +436,11 @@ func readLine(l *limiter.Line, of []byte, now limiter.Instant) (s limiter.State,
 		s.Part, s.Mark, s.Rate, s.Since = read7(of[7:]), now, current.Rate, current.At
 	}
 	return s, of[21]&1 == 1
+}
+
+// readInstant is a moment that a script packed as a double.
+func readInstant(s string) limiter.Instant {
+	return limiter.Instant(math.Float64frombits(binary.LittleEndian.Uint64([]byte(s[:8]))))
 }
 
 // read7 is a whole number of seven bytes.

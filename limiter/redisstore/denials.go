@@ -19,8 +19,7 @@ const (
 // denials answer asks that Redis would deny, so that those who ask again and again cost it nothing. A counter that had no
 // room for a cost has none, until enough has drained, for the same cost or more under the same terms, whatever else is
 // charged meanwhile. Each ask is decided anew by what was last seen of all of its counters; one of which anything is not
-// known, or that might be granted, goes to Redis. Dry runs, and asks
-// that are to be granted once, always do.
+// known, or that might be granted, goes to Redis. Dry runs, and asks that are to be granted once, always do.
 type denials struct {
 	seen *lru.Cache[counterSeen, sighting]
 	last atomic.Int64 // when something was last denied, a local time

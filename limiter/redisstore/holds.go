@@ -4,19 +4,14 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/permitd/permitd/limiter"
 )
 
-// closeTries is how often a closing is sent, within the store's timeout, whose reply is lost. A hold is closed once, so
-// sending again is safe.
-const closeTries = 3
-
 // Hold implements [limiter.Store].
 func (s *Store) Hold(ctx context.Context, provider, permitID string) (limiter.Hold, error) {
-	result, err := s.again(ctx, s.scripts.hold, []string{s.keys.hold(s.keys.of(provider), permitID)})
+	result, err := s.ofHold(ctx, s.scripts.hold, []string{s.keys.hold(s.keys.of(provider), permitID)})
 	if err != nil {
 		return limiter.Hold{}, s.failed(ctx, err)
 	}
@@ -36,7 +31,7 @@ func (s *Store) CloseHold(ctx context.Context, k *limiter.Closing) {
 	b := newBatch(s.keys, k.Provider)
 	b.closing = true
 	charge := b.addClosing(k)
-	result, err := s.again(ctx, s.scripts.close, b.keys(s.keys.hold(b.of, k.PermitID)), b.args(k.TTL.Microseconds(), int(k.Status))...)
+	result, err := s.ofHold(ctx, s.scripts.close, b.keys(s.keys.hold(b.of, k.PermitID)), b.args(k.TTL.Microseconds(), int(k.Status))...)
 	k.Outcome = limiter.ClosingOutcome{}
 	if err == nil {
 		err = b.answerClosing(k, charge, result)
@@ -46,22 +41,15 @@ func (s *Store) CloseHold(ctx context.Context, k *limiter.Closing) {
 	}
 }
 
-// again runs a script that may run twice until there is a reply.
-func (s *Store) again(ctx context.Context, of script, keys []string, args ...any) (result any, err error) {
+// ofHold runs a script about a hold. A hold is closed once, so sending again is safe.
+func (s *Store) ofHold(ctx context.Context, of script, keys []string, args ...any) (any, error) {
 	select {
 	case s.sideways <- struct{}{}:
 		defer func() { <-s.sideways }()
 	default:
 		return nil, fmt.Errorf("%w: %d calls about holds wait for Redis", limiter.ErrOverloaded, maxSideways)
 	}
-	begin := time.Now()
-	for range closeTries {
-		result, err = of.run(ctx, s.side, keys, args...)
-		if err == nil || ctx.Err() != nil || !mayHaveRun(err) || time.Since(begin) > s.timeout {
-			break
-		}
-	}
-	return result, err
+	return s.again(ctx, s.timeout, of, keys, args...)
 }
 
 // addClosing encodes a closing as the one ask of a call.
@@ -95,7 +83,7 @@ func readClosing(result any) (now limiter.Instant, verdict limiter.Verdict, reco
 	if !isText || !isRecord || len(head) < 8 {
 		return 0, 0, "", nil, errReply
 	}
-	now = limiter.Instant(math.Float64frombits(binary.LittleEndian.Uint64([]byte(head[:8]))))
+	now = readInstant(head)
 	if len(head) > 8 {
 		verdict = limiter.Verdict(head[8])
 	}

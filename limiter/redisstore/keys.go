@@ -31,9 +31,9 @@ func (k keys) lane(provider, instance string, n int) string {
 // counterID is the identity of a counter within its provider: its dimensions.
 type counterID struct{ counter, subject, model string }
 
-func (k keys) counter(of string, id counterID) string {
-	return of + "c:" + id.counter + ":" + id.subject + ":" + id.model
-}
+func (id counterID) String() string { return id.counter + ":" + id.subject + ":" + id.model }
+
+func (k keys) counter(of string, id counterID) string { return of + "c:" + id.String() }
 
 // hold is the record of a permit. The provider's name in the permit id would only repeat.
 func (k keys) hold(of string, permitID string) string {
@@ -41,9 +41,7 @@ func (k keys) hold(of string, permitID string) string {
 }
 
 // slots is the sorted set beside a counter of concurrency.
-func (k keys) slots(of string, id counterID) string {
-	return of + "s:" + id.counter + ":" + id.subject + ":" + id.model
-}
+func (k keys) slots(of string, id counterID) string { return of + "s:" + id.String() }
 
 // once is what is remembered of a grant that is to be made once.
 func (k keys) once(of string, id string) string { return of + "i:" + id }

@@ -1,13 +1,13 @@
 package redisstore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -129,7 +129,7 @@ func (l *lane) call() {
 			lost = append(lost, '0')
 		}
 	}
-	if !strings.Contains(string(lost), "1") || !mayHaveRun(err) {
+	if !bytes.Contains(lost, []byte("1")) || !mayHaveRun(err) {
 		return
 	}
 	if err != nil {

@@ -48,13 +48,7 @@ func newCrowd(t *testing.T, server *redistest.Server, url string, timeout time.D
 		t.Cleanup(func() { s.Close() })
 		c.instances = append(c.instances, limiter.New(s))
 	}
-	p, err := limiter.ParsePolicy([]byte(roomy))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := c.instances[0].PutPolicy(t.Context(), "p", p, limiter.Match{}); err != nil {
-		t.Fatal(err)
-	}
+	put(t, c.instances[0], "p", roomy)
 	return c
 }
 
@@ -285,13 +279,7 @@ func TestSlotsOfTheDeadComeBack(t *testing.T) {
 	server := redistest.Shared(t)
 	dying := open(t, server, Options{Timeout: patience})
 	c := limiter.New(dying)
-	p, err := limiter.ParsePolicy([]byte(`{"limits":{"slots":{"scope":"provider","kind":"concurrency","amount":` + strconv.Itoa(holders) + `}}}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := c.PutPolicy(t.Context(), "p", p, limiter.Match{}); err != nil {
-		t.Fatal(err)
-	}
+	put(t, c, "p", `{"limits":{"slots":{"scope":"provider","kind":"concurrency","amount":`+strconv.Itoa(holders)+`}}}`)
 	const ttl = 1500 * time.Millisecond
 	asks := make([]limiter.Ask, holders)
 	for i := range asks {

@@ -18,13 +18,7 @@ func stopped(t *testing.T, o Options) (*limiter.Coordinator, *redistest.Server) 
 	t.Helper()
 	server := redistest.Start(t)
 	c := limiter.New(open(t, server, o))
-	p, err := limiter.ParsePolicy([]byte(roomy))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := c.PutPolicy(t.Context(), "p", p, limiter.Match{}); err != nil {
-		t.Fatal(err)
-	}
+	put(t, c, "p", roomy)
 	if d, err := c.Acquire(t.Context(), limiter.Ask{Provider: "p", Key: "sk-0"}); err != nil || !d.Allowed {
 		t.Fatal(d, err)
 	}
@@ -102,13 +96,7 @@ func TestCallerIsReleasedWhenItsContextEnds(t *testing.T) {
 func TestClosedStoreIsUnavailable(t *testing.T) {
 	s := open(t, redistest.Shared(t), Options{})
 	c := limiter.New(s)
-	p, err := limiter.ParsePolicy([]byte(roomy))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := c.PutPolicy(t.Context(), "p", p, limiter.Match{}); err != nil {
-		t.Fatal(err)
-	}
+	put(t, c, "p", roomy)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -122,13 +110,7 @@ func TestScriptsThatRedisForgotAreSentAgain(t *testing.T) {
 	server := redistest.Start(t)
 	s := open(t, server, Options{Timeout: patience})
 	c := limiter.New(s)
-	p, err := limiter.ParsePolicy([]byte(roomy))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := c.PutPolicy(t.Context(), "p", p, limiter.Match{}); err != nil {
-		t.Fatal(err)
-	}
+	put(t, c, "p", roomy)
 	for i := range int64(3) {
 		if err := s.client.ScriptFlush(t.Context()).Err(); err != nil {
 			t.Fatal(err)
@@ -147,13 +129,7 @@ func TestFullRedisChargesNothing(t *testing.T) {
 	server := redistest.Start(t)
 	s := open(t, server, Options{Timeout: patience})
 	c := limiter.New(s)
-	p, err := limiter.ParsePolicy([]byte(roomy))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := c.PutPolicy(t.Context(), "p", p, limiter.Match{}); err != nil {
-		t.Fatal(err)
-	}
+	put(t, c, "p", roomy)
 	ask := limiter.Ask{Provider: "p", Key: "sk-0"}
 	if d, err := c.Acquire(t.Context(), ask); err != nil || !d.Allowed {
 		t.Fatal(d, err)
@@ -221,13 +197,7 @@ func TestOrderlyEndTakesBack(t *testing.T) {
 	server := redistest.Start(t)
 	s, other := open(t, server, Options{Prefix: "p", Timeout: 100 * time.Millisecond}), limiter.New(open(t, server, Options{Prefix: "p", Timeout: patience}))
 	c := limiter.New(s)
-	p, err := limiter.ParsePolicy([]byte(roomy))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := other.PutPolicy(t.Context(), "p", p, limiter.Match{}); err != nil {
-		t.Fatal(err)
-	}
+	put(t, other, "p", roomy)
 	ask := limiter.Ask{Provider: "p", Key: "sk-0"}
 	if _, err := c.Acquire(t.Context(), ask); err != nil {
 		t.Fatal(err)

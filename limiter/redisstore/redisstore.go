@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -190,13 +191,7 @@ func (s *Store) Swap(ctx context.Context, id limiter.DocID, prev string, next li
 			return limiter.Record{}, s.failed(ctx, err)
 		}
 	}
-	var result any
-	for try := 0; try < swapTries; try++ {
-		result, err = s.scripts.swap.run(ctx, s.side, []string{s.keys.document(id)}, prev, next.Tag, rest)
-		if err == nil || ctx.Err() != nil || !mayHaveRun(err) {
-			break
-		}
-	}
+	result, err := s.again(ctx, unhurried, s.scripts.swap, []string{s.keys.document(id)}, prev, next.Tag, rest)
 	if err != nil {
 		return limiter.Record{}, s.failed(ctx, err)
 	}
@@ -212,8 +207,22 @@ func (s *Store) Swap(ctx context.Context, id limiter.DocID, prev string, next li
 	return r, err
 }
 
-// swapTries is how often a write is sent whose reply is lost.
-const swapTries = 3
+const (
+	tries     = 3             // to get a reply from a script that may run twice
+	unhurried = math.MaxInt64 // however long that takes
+)
+
+// again sends a script that may run twice until there is a reply, unless so much time has passed.
+func (s *Store) again(ctx context.Context, within time.Duration, of script, keys []string, args ...any) (result any, err error) {
+	begin := time.Now()
+	for range tries {
+		result, err = of.run(ctx, s.side, keys, args...)
+		if err == nil || ctx.Err() != nil || !mayHaveRun(err) || time.Since(begin) > within {
+			break
+		}
+	}
+	return result, err
+}
 
 // Providers implements [limiter.Store].
 func (s *Store) Providers(ctx context.Context) ([]string, error) {

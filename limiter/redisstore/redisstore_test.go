@@ -67,3 +67,15 @@ func TestStore(t *testing.T) {
 		OpenVirtual: openVirtual,
 	})
 }
+
+// put stores a policy of the provider.
+func put(t testing.TB, c *limiter.Coordinator, provider, doc string) {
+	t.Helper()
+	p, err := limiter.ParsePolicy([]byte(doc))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.PutPolicy(context.Background(), provider, p, limiter.Match{}); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -24,14 +24,8 @@ func TestSingleLimitAgreesWithRedisRate(t *testing.T) {
 	for scenario := range 20 {
 		provider := "p" + strconv.Itoa(scenario)
 		amount, burst := 1+mathrand.IntN(50), 1+mathrand.IntN(100)
-		p, err := limiter.ParsePolicy([]byte(`{"limits":{"l":{"scope":"key","kind":"rate","per":"10h","amount":` + strconv.Itoa(amount) +
-			`,"burst":` + strconv.Itoa(burst) + `}}}`))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, _, err := c.PutPolicy(ctx, provider, p, limiter.Match{}); err != nil {
-			t.Fatal(err)
-		}
+		put(t, c, provider, `{"limits":{"l":{"scope":"key","kind":"rate","per":"10h","amount":`+strconv.Itoa(amount)+
+			`,"burst":`+strconv.Itoa(burst)+`}}}`)
 		limit, name := redis_rate.Limit{Rate: amount, Burst: burst, Period: 10 * time.Hour}, rand.Text()
 		apart := time.Duration(0) // by so much the two may have begun to drain at different times
 		for range 40 {
@@ -71,13 +65,7 @@ func TestSingleLimitAgreesWithRedisRate(t *testing.T) {
 func TestDrainAgreesWithRedisRate(t *testing.T) {
 	s := open(t, redistest.Shared(t), Options{Timeout: patience})
 	c, reference, ctx := limiter.New(s), redis_rate.NewLimiter(s.client), context.Background()
-	p, err := limiter.ParsePolicy([]byte(`{"limits":{"l":{"scope":"key","kind":"rate","per":"1s","amount":700,"burst":20}}}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := c.PutPolicy(ctx, "drain", p, limiter.Match{}); err != nil {
-		t.Fatal(err)
-	}
+	put(t, c, "drain", `{"limits":{"l":{"scope":"key","kind":"rate","per":"1s","amount":700,"burst":20}}}`)
 	ours, theirs, name := 0, 0, rand.Text()
 	for begin := time.Now(); time.Since(begin) < 500*time.Millisecond; {
 		d, err := c.Acquire(ctx, limiter.Ask{Provider: "drain", Key: "sk-1"})

@@ -28,6 +28,8 @@ var (
 	refundSource string
 	//go:embed lua/undo.lua
 	undoSource string
+	//go:embed lua/kept.lua
+	keptSource string
 	//go:embed lua/close.lua
 	closeSource string
 	//go:embed lua/hold.lua
@@ -44,9 +46,9 @@ func newScripts(clock string) scripts {
 	return scripts{
 		acquire: newScript("#!lua", clock, argsSource, advanceSource, acquireSource, writeSource, replySource),
 		undo:    newScript("#!lua flags=allow-oom", clock, argsSource, advanceSource, refundSource, undoSource, writeSource, "return kept"),
-		close: newScript("#!lua flags=allow-oom", clock, argsSource, advanceSource, refundSource, closeSource, writeSource,
+		close: newScript("#!lua flags=allow-oom", clock, argsSource, advanceSource, refundSource, keptSource, closeSource, writeSource,
 			"return answer(GRANTED, record)"),
-		hold: newScript("#!lua flags=no-writes", clock, holdSource),
+		hold: newScript("#!lua flags=no-writes", clock, keptSource, holdSource),
 		swap: newScript("#!lua", clock, swapSource),
 	}
 }

@@ -1,7 +1,7 @@
 -- Store.Decide for the asks of one call, in order. An ask is 7 numbers, stamps of policy, key and pool, not-after, mode (0,
--- 1 for a dry run, n+1 for the n-th hold), 0 or its number among those granted once, and its lines, which are 3 each: terms, counter, cost. The answer has a verdict for each ask and 4
--- numbers for each line: used, part (of a quota: the end of the window), total, and 1 if the cost fit or would have, plus
--- 2 if not all of it was charged.
+-- 1 for a dry run, n+1 for the n-th hold), 0 or its number among those granted once, and its lines, which are 3 each:
+-- terms, counter, cost. The answer has a verdict for each ask and 4 numbers for each line: used, part (of a quota: the end
+-- of the window), total, and 1 if the cost fit or would have, plus 2 if not all of it was charged.
 local GRANTED, DENIED, STALE, LATE, DRY, REPEATED = 1, 2, 3, 4, 5, 6
 
 if held[1] and parse('<d', held[1]) >= seq then

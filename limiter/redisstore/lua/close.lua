@@ -2,11 +2,7 @@
 -- charged on top, or, negative, refunded. A line without terms is passed over. ARGV[5] is what the hold becomes; one that
 -- stays open (1) expires no earlier than seq microseconds from now.
 local GRANTED, STALE, LATE = 1, 3, 4
-local record = held[1] or ''
-if record ~= '' then
-  local _, _, _, expires, kept = parse('<BBI7I7I7', record)
-  if now >= expires + kept * 1000 then record = '' end -- its time is over by now, whatever Redis' own clock says
-end
+local record = kept(held[1])
 
 local function answer(verdict, text)
   return {pack('<dB', now, verdict), text}
@@ -14,7 +10,7 @@ end
 
 if record == '' or sub(record, 1, 1) ~= '\1' then return answer(GRANTED, record) end
 
-local _, _, born, expires, kept, n, body = parse('<BBI7I7I7B', record)
+local _, _, born, expires, keep, n, body = parse('<BBI7I7I7B', record)
 local outdated
 for i = 1, 3 do
   local stamp = a[at + i]
@@ -43,13 +39,14 @@ if ARGV[5] == '1' then
     if a[j] > 0 and a[termsAt + 7 * a[j] + 4] == 2 then
       local _, _, units = parse('<I7I7I7', record, receipt)
       advance(k, a[j])
-      redis.call('ZADD', KEYS[4 + entries + k / 8], 'XX', later, permit .. ':' .. string.format('%.0f', units))
-      s[k + 3], s[k + 7], dirty[#dirty + 1] = math.max(s[k + 3], later), a[j], k
+      redis.call('ZADD', KEYS[4 + entries + k / 8], 'XX', later, slotsOf(permit, units))
+      s[k + 3] = math.max(s[k + 3], later)
+      touch(k, a[j])
     end
     receipt = receipt + 21
   end
-  record = pack('<BBI7I7I7B', 1, 0, born, later, kept, n) .. sub(record, body)
-  redis.call('SET', KEYS[2], record, 'PX', math.max(shortest, math.ceil((later - now) / 1000) + kept))
+  record = pack('<BBI7I7I7B', 1, 0, born, later, keep, n) .. sub(record, body)
+  redis.call('SET', KEYS[2], record, 'PX', math.max(shortest, math.ceil((later - now) / 1000) + keep))
 else
   local changes, receipt = {}, body
   for j = first, last, 3 do
@@ -70,15 +67,14 @@ else
         uncharged = extra - adjusted
         if adjusted > 0 then
           s[k + 1], s[k + 4] = s[k + 1] + adjusted, math.min(s[k + 4] + adjusted, LIMIT)
-          s[k + 7] = terms
-          dirty[#dirty + 1] = k
+          touch(k, terms)
         end
       end
     end
     changes[#changes + 1] = pack('<i8i8', adjusted, uncharged)
     receipt = receipt + 21
   end
-  record = pack('<BBI7I7I7B', ARGV[5], now >= expires and 1 or 0, born, expires, kept, n) ..
+  record = pack('<BBI7I7I7B', ARGV[5], now >= expires and 1 or 0, born, expires, keep, n) ..
     sub(record, body, receipt - 1) .. table.concat(changes) .. sub(record, receipt)
   redis.call('SET', KEYS[2], record, 'KEEPTTL')
 end

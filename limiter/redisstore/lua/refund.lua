@@ -1,3 +1,14 @@
+-- touch has a counter be written, under the n-th terms.
+local function touch(k, n)
+  if not s[k + 7] then
+    s[k + 7] = n
+    dirty[#dirty + 1] = k
+  end
+end
+
+-- slotsOf names what a permit has in the sorted set of slots.
+local function slotsOf(permit, units) return permit .. ':' .. string.format('%.0f', units) end
+
 -- refund gives back cost units of a charge after which the counter's total and mark were those: Terms.Refund. The
 -- counter's fields follow s[k], and n numbers its terms. Returns how many it gave back.
 local MAX_REFUNDS = 32
@@ -46,22 +57,16 @@ local function refund(k, n, totalThen, markThen, cost)
     for i = first, #charge do tail[#tail + 1] = pack('<I7I7', charge[i], given[i]) end
     s[k + 1], s[k + 2], s[k + 5] = u, p, table.concat(tail)
   end
-  if not s[k + 7] then
-    s[k + 7] = n
-    dirty[#dirty + 1] = k
-  end
+  touch(k, n)
   return cost
 end
 
 -- free gives back the slots of a permit, unless they have expired.
 local function free(k, n, permit, units)
-  local slots, member = KEYS[4 + entries + k / 8], permit .. ':' .. string.format('%.0f', units)
+  local slots, member = KEYS[4 + entries + k / 8], slotsOf(permit, units)
   local expires = redis.call('ZSCORE', slots, member)
   if not expires or tonumber(expires) <= now then return end
   redis.call('ZREM', slots, member)
   s[k + 1] = s[k + 1] - units
-  if not s[k + 7] then
-    s[k + 7] = n
-    dirty[#dirty + 1] = k
-  end
+  touch(k, n)
 end

@@ -29,11 +29,17 @@ type Server struct {
 // fails.
 func Start(t testing.TB, settings ...string) *Server {
 	t.Helper()
+	s := run(t, t.TempDir(), settings...)
+	t.Cleanup(s.Kill)
+	return s
+}
+
+func run(t testing.TB, dir string, settings ...string) *Server {
+	t.Helper()
 	s := &Server{t: t, port: freePort(t)}
 	s.args = append([]string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-		"--dir", t.TempDir()}, settings...)
+		"--dir", dir}, settings...)
 	s.Run()
-	t.Cleanup(s.Kill)
 	return s
 }
 
@@ -46,10 +52,7 @@ func Shared(t testing.TB) *Server {
 			t.Fatal(err)
 		}
 		sharedDir = dir
-		s := &Server{t: t, port: freePort(t)}
-		s.args = []string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir}
-		s.Run()
-		sharedServer = s
+		sharedServer = run(t, dir)
 	})
 	if sharedServer == nil {
 		t.Fatal("redis-server did not start")
