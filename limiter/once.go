@@ -19,15 +19,18 @@ type Once struct {
 	ID   string        // of the caller and its idempotency key, in 32 hex digits
 	Ask  string        // a digest of what was asked, in 32 hex digits
 	Keep time.Duration // how long a grant is remembered; denials are not
-	Body []byte        // what the answer is made from; only this package reads it. nil: remember nothing
+	// Body is what the answer is made from, the same for two asks that are charged the same. Only this package reads it.
+	// nil: remember nothing.
+	Body []byte
 }
 
 // Grant is what a store remembers of a charge that was granted under a [Once].
 type Grant struct {
-	Now   Instant // the store's time of the decision
-	Ask   string
-	Body  []byte
-	Lines []GrantLine // in order
+	Now      Instant // the store's time of the decision
+	PermitID string  // of the charge
+	Ask      string
+	Body     []byte
+	Lines    []GrantLine // in order
 }
 
 // GrantLine is how a line stood after it was charged, and whether its cost fit. A store may mix up Part and Mark: one of
@@ -59,13 +62,13 @@ func (a *Ask) digest() string {
 
 // grantBody is the body of a Once: with the states of the lines, all that the decision said.
 type grantBody struct {
-	PermitID string        `json:"permit_id,omitempty"` // with a hold
-	TTL      time.Duration `json:"ttl,omitempty"`
+	TTL      time.Duration `json:"ttl,omitempty"` // of the hold, if there is one
 	KeyID    string        `json:"key_id"`
 	Pool     string        `json:"pool,omitempty"`
 	Revision int64         `json:"revision"`
 	Ignored  []string      `json:"ignored,omitempty"`
 	Lines    []grantedLine `json:"lines"`
+	Counters string        `json:"counters"` // a digest of those of the lines
 }
 
 type grantedLine struct {
@@ -97,9 +100,10 @@ func (a *attempt) once() {
 	b := grantBody{KeyID: c.KeyID, Pool: c.Pool, Revision: a.policy.record.Revision, Ignored: a.ignored}
 	keep := minOnceKept
 	if c.Hold != nil {
-		b.PermitID, b.TTL = c.PermitID, c.Hold.TTL
+		b.TTL = c.Hold.TTL
 		keep = max(keep, c.Hold.TTL)
 	}
+	var counters []string
 	for i := range c.Lines {
 		l := &c.Lines[i]
 		limit := l.Terms.Limit
@@ -108,7 +112,9 @@ func (a *attempt) once() {
 			line.Rate = l.Terms.Schedule.current().Rate
 		}
 		b.Lines = append(b.Lines, line)
+		counters = append(counters, l.Terms.Counter, l.Subject, l.Model)
 	}
+	b.Counters = digest(counters...)
 	body, err := json.Marshal(b)
 	if err != nil {
 		panic(err) // of strings and numbers
@@ -126,8 +132,8 @@ func (a *attempt) repeat(g *Grant) (*Decision, error) {
 		return nil, fmt.Errorf("%w: a stored grant can't be read: %v", ErrStoreUnavailable, err)
 	}
 	d := &Decision{Provider: a.ask.Provider, KeyID: b.KeyID, Pool: b.Pool, Revision: b.Revision, IgnoredUnits: b.Ignored, Replayed: true}
-	if b.PermitID != "" {
-		d.PermitID, d.Expires = b.PermitID, g.Now.Later(b.TTL).Time()
+	if b.TTL > 0 {
+		d.PermitID, d.Expires = g.PermitID, g.Now.Later(b.TTL).Time()
 	}
 	c := Charge{Outcome: Outcome{Verdict: Granted, Now: g.Now}}
 	for i, l := range b.Lines {

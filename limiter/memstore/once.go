@@ -19,7 +19,7 @@ func (s *Store) decideOnce(c *limiter.Charge, current bool, places []place, held
 	if c.Outcome.Verdict != limiter.Granted || c.DryRun || c.Once.Body == nil {
 		return
 	}
-	grant := limiter.Grant{Now: now, Ask: c.Once.Ask, Body: c.Once.Body}
+	grant := limiter.Grant{Now: now, PermitID: c.PermitID, Ask: c.Once.Ask, Body: c.Once.Body}
 	for i := range c.Lines {
 		grant.Lines = append(grant.Lines, limiter.GrantLine{State: c.Lines[i].State, Fits: c.Lines[i].Fits})
 	}

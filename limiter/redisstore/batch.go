@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/permitd/permitd/limiter"
 )
@@ -360,7 +361,7 @@ func (b *batch) answer(c *limiter.Charge, r *reply, verdict byte, lines []byte) 
 	case grantedDry:
 		c.Outcome.Verdict = limiter.Granted
 	case repeated:
-		c.Outcome.Verdict, c.Outcome.Grant = limiter.Repeated, decodeGrant(r.repeats[r.asks])
+		c.Outcome.Verdict, c.Outcome.Grant = limiter.Repeated, decodeGrant(r.repeats[r.asks], c.PermitID)
 	case byte(limiter.Stale):
 		c.Outcome.Current = b.current(c, r)
 	}
@@ -397,17 +398,18 @@ func changed(r *limiter.Record, tag string) *limiter.Record {
 	return r
 }
 
-// decodeGrant reads what lua/acquire.lua remembers of a grant. One that can't be read has no lines, which no ask has asked
-// for.
-func decodeGrant(text string) *limiter.Grant {
-	const head, ask = 1 + 8 + 8 + 1, 32
+// decodeGrant reads what lua/acquire.lua remembers of a grant to an ask for the same provider as permitID's. One that can't
+// be read has no lines, which no ask has asked for.
+func decodeGrant(text, permitID string) *limiter.Grant {
+	const head, ask = 1 + 8 + 8 + permitSuffix + 1, 32
 	g := &limiter.Grant{}
 	if len(text) < head+ask {
 		return g
 	}
 	b := []byte(text)
 	g.Now = readInstant(text[9:])
-	lines := int(b[17])
+	g.PermitID = strings.TrimSuffix(permitID, suffixOf(permitID)) + text[17:17+permitSuffix]
+	lines := int(b[head-1])
 	if b = b[head:]; len(b) < lines*lineSize+ask {
 		return g
 	}

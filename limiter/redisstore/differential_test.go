@@ -281,7 +281,11 @@ func (d *duel) undo(charges []*limiter.Charge, receipts [][]limiter.Receipt) {
 		for j, r := range receipts[i] {
 			if l := &charges[i].Lines[j]; r.Units > 0 {
 				at := d.site(l)
-				if st, n := l.Terms.Refund(l.Terms.Advance(at.state, d.now, l.Window), r, r.Units, d.now); n > 0 {
+				state := at.state // of a rate as it stood when it was last looked at, for the charge was never used
+				if at.quota > 0 {
+					state = l.Terms.Advance(state, d.now, l.Window)
+				}
+				if st, n := l.Terms.Refund(state, r, r.Units, d.now); n > 0 {
 					at.state = st
 				}
 			}

@@ -35,10 +35,13 @@ func (id counterID) String() string { return id.counter + ":" + id.subject + ":"
 
 func (k keys) counter(of string, id counterID) string { return of + "c:" + id.String() }
 
-// hold is the record of a permit. The provider's name in the permit id would only repeat.
-func (k keys) hold(of string, permitID string) string {
-	return of + "h:" + permitID[max(0, len(permitID)-22):]
-}
+// hold is the record of a permit.
+func (k keys) hold(of string, permitID string) string { return of + "h:" + suffixOf(permitID) }
+
+// permitSuffix is how much of a permit id tells it from others of the same provider.
+const permitSuffix = 22
+
+func suffixOf(permitID string) string { return permitID[max(0, len(permitID)-permitSuffix):] }
 
 // slots is the sorted set beside a counter of concurrency.
 func (k keys) slots(of string, id counterID) string { return of + "s:" + id.String() }

@@ -123,7 +123,7 @@ func (l *lane) call() {
 		} else {
 			a.fail(unavailable(err))
 		}
-		if !heard && (verdict == 0 || verdict == granted) {
+		if !heard && (verdict == 0 || verdict == granted || verdict == repeated) {
 			lost = append(lost, '1')
 		} else {
 			lost = append(lost, '0')
@@ -151,7 +151,7 @@ func (l *lane) undo(names []string, args []any) {
 		kept, err := s.scripts.undo.run(context.Background(), s.client, names, args...)
 		if err == nil {
 			if kept != int64(0) {
-				s.log.Warn("charges without an answer could not be taken back: a document was edited meanwhile", "provider", l.queue.provider, "counters", kept)
+				s.log.Warn("grants that were repeated without an answer could not be taken back: a document was edited in between", "provider", l.queue.provider, "grants", kept)
 			}
 			return
 		}

@@ -31,6 +31,7 @@ type crowd struct {
 	slots     [3]atomic.Int64 // of what was granted with a hold
 	holds     atomic.Int64
 	settles   bool // asks have idempotency keys, and holds are settled or cancelled: each again and again until it is answered
+	repeats   int  // how often an ask is made again under its idempotency key, before it is given up
 	answers   atomic.Int64
 	failures  atomic.Int64
 	stop      chan struct{}
@@ -68,17 +69,32 @@ func (c *crowd) start() {
 	}
 }
 
+// edit keeps editing the entries of the keys, without touching what their limits are.
+func (c *crowd) edit() {
+	c.clients.Go(func() {
+		for n := 0; ; n++ {
+			select {
+			case <-c.stop:
+				return
+			case <-time.After(time.Millisecond):
+			}
+			id, label := limiter.KeyID("sk-"+strconv.Itoa(n%len(c.keys))), `{"label":"`+strconv.Itoa(n)+`"}`
+			_ = c.instances[0].PutEntry(context.Background(), "p", id, limiter.KeyEntry, []byte(label), limiter.Match{}) // may be lost
+		}
+	})
+}
+
 // ask asks once. Some callers are impatient.
 func (c *crowd) ask(n int) {
 	ctx, cost := context.Background(), 1+rand.Int64N(100)
 	if rand.IntN(10) == 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, rand.N(2*time.Millisecond))
+		ctx, cancel = context.WithTimeout(ctx, rand.N(time.Duration(2+c.repeats)*time.Millisecond))
 		defer cancel()
 	}
 	key := n % len(c.keys)
 	ask := limiter.Ask{Provider: "p", Key: "sk-" + strconv.Itoa(key), Cost: limiter.Costs{{Unit: "requests", Amount: cost}}}
-	if c.settles {
+	if c.settles || c.repeats > 0 {
 		ask.IdempotencyKey = crand.Text()
 	}
 	held := rand.Int64N(2) * cost
@@ -86,9 +102,12 @@ func (c *crowd) ask(n int) {
 		ask.Cost = append(ask.Cost, limiter.Cost{Unit: "held", Amount: held})
 	}
 	d, err := c.instances[n%len(c.instances)].Acquire(ctx, ask)
-	for c.settles && err != nil { // on any instance, under the same key
+	for n := 0; err != nil && (c.settles || n < c.repeats); n++ { // on any instance, under the same key
 		c.failures.Add(1)
-		d, err = c.instances[rand.IntN(len(c.instances))].Acquire(context.Background(), ask)
+		if c.settles {
+			ctx = context.Background()
+		}
+		d, err = c.instances[rand.IntN(len(c.instances))].Acquire(ctx, ask)
 	}
 	c.answers.Add(1)
 	switch {
@@ -233,12 +252,28 @@ func TestLostRepliesChargeNobody(t *testing.T) {
 	c := newCrowd(t, server, proxy.URL(), patience)
 	proxy.Lose(0.05)
 	c.start()
+	c.edit()
 	c.until(10_000)
 	proxy.Lose(0)
 	c.settle()
 	if proxy.Lost() < 20 {
 		t.Errorf("only %d replies lost", proxy.Lost())
 	}
+	t.Logf("%d replies lost", proxy.Lost())
+}
+
+// TestLostRepliesOfGivenUpAsks has callers ask once more under their idempotency key, and give up when that is lost too.
+func TestLostRepliesOfGivenUpAsks(t *testing.T) {
+	server := redistest.Start(t)
+	proxy := redistest.NewProxy(t, server)
+	c := newCrowd(t, server, proxy.URL(), patience)
+	c.repeats = 1
+	proxy.Lose(0.1)
+	c.start()
+	c.edit()
+	c.until(10_000)
+	proxy.Lose(0)
+	c.settle()
 	t.Logf("%d replies lost", proxy.Lost())
 }
 

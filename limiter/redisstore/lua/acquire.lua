@@ -22,8 +22,8 @@ if holds > 0 then
   end
 end
 
--- A grant that is remembered is whether it was repeated ("1"), and then what the repeater is told: until when it holds, its
--- time, the lines as they were answered, and what was sent to be remembered.
+-- A grant that is remembered is how many were told of it, and then what whoever repeats it is told: until when it holds, its
+-- time, the permit, the lines as they were answered, and what was sent to be remembered.
 local made, repeats, earlier, remember
 if onces > 0 then
   made, repeats = {}, {}
@@ -31,17 +31,19 @@ if onces > 0 then
     local name = KEYS[onceKey + once]
     local grant = made[name] and made[name][1] or held[onceKey - 1 + once]
     if grant and parse('<d', grant, 2) > now then
-      grant = '1' .. sub(grant, 2)
+      grant = string.char(math.min(string.byte(grant) + 1, MANY)) .. sub(grant, 2)
       made[name] = {grant, made[name] and made[name][2]}
       return grant
     end
   end
 
   -- remember has a grant be made once: lines are as answered.
-  remember = function(once, lines)
+  remember = function(once, lines, hold)
     local body, kept = ARGV[5 + holds + once], a[oncesAt + once]
     if body ~= '' then
-      made[KEYS[onceKey + once]] = {'0' .. pack('<ddB', now + kept * 1000, now, #lines) .. table.concat(lines) .. body, math.max(shortest, kept)}
+      local permit = hold > 0 and sub(KEYS[holdKey + hold], -22) or string.rep(' ', 22)
+      local grant = pack('<Bdd', 1, now + kept * 1000, now) .. permit .. pack('<B', #lines) .. table.concat(lines) .. body
+      made[KEYS[onceKey + once]] = {grant, math.max(shortest, kept)}
     end
   end
 end
@@ -50,13 +52,14 @@ local out, o, charged, outdated, records = {}, 0, false, nil, nil
 for ask = 1, asks do
   local policy, key, pool, verdict = a[at + 1], a[at + 2], a[at + 3], GRANTED
   local first, last, once = at + 8, at + 5 + 3 * a[at + 7], a[at + 6] -- lines
-  local repeated = once > 0 and earlier(once)
+  local repeated = once > 0 and now <= a[at + 4] and earlier(once)
   if now > a[at + 4] then
     verdict = LATE
   elseif repeated then
     verdict = REPEATED
     repeats[#repeats + 1] = -ask
     repeats[#repeats + 1] = repeated
+    charged = true
   elseif not (current[policy] and current[key] and current[pool]) then
     verdict = STALE
     outdated = outdated or {}
@@ -77,8 +80,9 @@ for ask = 1, asks do
   o = o + 1
   out[o] = verdict
   if verdict == STALE or verdict == LATE or verdict == REPEATED then
+    local moment = repeated and parse('<d', repeated, 10) or 0 -- tells undo.lua which grant it was
     for _ = first, last, 3 do
-      out[o + 1], out[o + 2], out[o + 3], out[o + 4] = 0, 0, 0, 0
+      out[o + 1], out[o + 2], out[o + 3], out[o + 4] = moment, 0, 0, 0
       o = o + 4
     end
   else
@@ -113,7 +117,7 @@ for ask = 1, asks do
       o = o + 4
     end
     if lines then
-      remember(once, lines)
+      remember(once, lines, a[at + 5] - 1)
       charged = true
     end
     if receipts then

@@ -8,6 +8,7 @@
 local parse, pack, sub = struct.unpack, struct.pack, string.sub
 local LIMIT = 4000000000000000 -- of every count of units
 local EXACT = 9007199254740992 -- from here on doubles skip whole numbers
+local MANY, GRANT_HEAD = 255, 41 -- of a grant that is remembered: more are not counted; where its lines begin
 
 local a = {parse(ARGV[1], ARGV[2])}
 local seq, entries, stamps, terms, onces, holds, asks, at = a[1], a[2], a[3], a[4], a[5], a[6], a[7], 7
