@@ -98,29 +98,47 @@ func (c *Coordinator) end(a *attempt) (*Decision, error) {
 
 // run takes attempts through the store until each has a decision or an error.
 func (c *Coordinator) run(ctx context.Context, open []*attempt) {
+	begin, n := time.Now(), len(open)
 	for round := 0; len(open) > 0; round++ {
+		if round == 1 { // before, the store's own bound holds
+			var cancel context.CancelFunc
+			ctx, cancel = c.patient(ctx, begin, n)
+			defer cancel()
+		}
 		open = c.round(ctx, open, round)
 	}
+}
+
+// patient bounds so many asks that began at a time.
+func (c *Coordinator) patient(ctx context.Context, begin time.Time, asks int) (context.Context, context.CancelFunc) {
+	most := c.store.Patience() * time.Duration(min(1+asks/128, 8))
+	if most == 0 {
+		return ctx, func() {}
+	}
+	return context.WithDeadlineCause(ctx, begin.Add(most), fmt.Errorf("%w: no answer within %v", ErrStoreUnavailable, most))
 }
 
 // round resolves and decides attempts once, and returns those that have to be tried again.
 func (c *Coordinator) round(ctx context.Context, open []*attempt, round int) []*attempt {
 	charges := make([]*Charge, 0, len(open))
-	asked := open[:0]
+	asked, again := open[:0], []*attempt(nil)
 	for _, a := range open {
 		if a.err != nil {
 			continue
 		}
-		if a.err = c.prepare(ctx, a); a.err != nil {
-			continue
+		_, known := c.policies.Load(a.ask.Provider)
+		switch a.err = c.prepare(ctx, a); {
+		case a.err != nil:
+		case !known: // reading the policy took its time
+			again = append(again, a)
+		default:
+			asked, charges = append(asked, a), append(charges, &a.charge)
 		}
-		asked, charges = append(asked, a), append(charges, &a.charge)
 	}
 	if len(charges) == 0 {
-		return nil
+		return again
 	}
 	c.store.Decide(ctx, charges)
-	again := asked[:0]
 	for _, a := range asked {
 		done := c.conclude(a)
 		if !done && round >= maxRounds {
@@ -139,17 +157,14 @@ func (c *Coordinator) prepare(ctx context.Context, a *attempt) error {
 	if err != nil {
 		return err
 	}
-	k := known{policy: policy}
+	k := known{policy: policy, key: c.entry(a.ask.Provider, KeyEntry, a.charge.KeyID)}
 	if a.charge.KeyID != "" {
-		k.key, _ = c.entries.Get(DocID{a.ask.Provider, KeyEntry, a.charge.KeyID})
 		a.charge.Pool = ""
 		if k.key != nil {
 			a.charge.Pool = k.key.entry.Pool
 		}
 	}
-	if a.charge.Pool != "" {
-		k.pool, _ = c.entries.Get(DocID{a.ask.Provider, PoolEntry, a.charge.Pool})
-	}
+	k = c.in(k, a.ask.Provider, a.charge.Pool)
 	if a.now == 0 {
 		a.now = c.now()
 	}
@@ -219,6 +234,23 @@ func (c *Coordinator) conclude(a *attempt) bool {
 		a.decision.PermitID, a.decision.Expires = a.charge.PermitID, o.Expires.Time()
 	}
 	return true
+}
+
+// entry is what is known of an entry, or nil; "" names none.
+func (c *Coordinator) entry(provider string, kind EntryKind, name string) *entryView {
+	if name == "" {
+		return nil
+	}
+	v, _ := c.entries.Get(DocID{provider, kind, name})
+	return v
+}
+
+// in is k with the pool that the key is in, or with itself where that is "".
+func (c *Coordinator) in(k known, provider, pool string) known {
+	if k.pool = k.key; pool != "" {
+		k.pool = c.entry(provider, PoolEntry, pool)
+	}
+	return k
 }
 
 // adopt takes over the documents that a stale answer brought.

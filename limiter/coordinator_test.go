@@ -39,6 +39,24 @@ func TestStaleAskIsResolvedUnderTheDocumentsThatItBrings(t *testing.T) {
 	}
 }
 
+// TestAllRoundsTogetherAreBounded: the store answers the first decision, and then no more.
+func TestAllRoundsTogetherAreBounded(t *testing.T) {
+	s := newShelf(t, oneLimit(""))
+	c := New(s)
+	if _, err := s.ask(c, ""); err != nil {
+		t.Fatal(err)
+	}
+	s.put(oneLimit(`"amount":77`))
+	s.asked, s.hangs, s.patience = nil, true, time.Millisecond
+	if _, err := s.ask(c, ""); !errors.Is(err, ErrStoreUnavailable) {
+		t.Errorf("an ask that was stale: %v", err)
+	}
+	s.asked = make([]Charge, 1)
+	if _, err := s.ask(New(s), ""); !errors.Is(err, ErrStoreUnavailable) {
+		t.Errorf("an ask for which the policy had to be read: %v", err)
+	}
+}
+
 func TestEntryThatIsGoneIsForgotten(t *testing.T) {
 	s := newShelf(t, oneLimit(""))
 	s.entry(KeyEntry, keyID, `{"disabled":true}`)

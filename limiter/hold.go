@@ -60,6 +60,7 @@ type Closing struct {
 	PermitID string
 	KeyID    string
 	Pool     string
+	Once     string        // of a grant that was to be made once: its ID, remembered for as long as the hold is extended
 	Stamps   Stamps        // what the lines were resolved under
 	Status   HoldStatus    // what it becomes; HoldOpen extends it
 	TTL      time.Duration // of an extension: from now
@@ -116,6 +117,7 @@ func (t *Terms) Overdraft() int64 {
 type reservation struct {
 	KeyID string           `json:"key_id"`
 	Pool  string           `json:"pool,omitempty"`
+	Once  string           `json:"once,omitempty"`
 	Cost  map[string]int64 `json:"cost,omitempty"`
 	Lines []reservedLine   `json:"lines"`
 }
@@ -123,6 +125,7 @@ type reservation struct {
 type reservedLine struct {
 	Limit   string           `json:"limit"`
 	Counter string           `json:"counter"`
+	Scope   Scope            `json:"scope"`
 	Subject string           `json:"subject,omitempty"`
 	Model   string           `json:"model,omitempty"`
 	Cost    int64            `json:"cost,omitempty"`
@@ -133,13 +136,16 @@ type reservedLine struct {
 // reservation is what a charge reserves.
 func (a *attempt) reservation() reservation {
 	r := reservation{KeyID: a.charge.KeyID, Pool: a.charge.Pool, Cost: map[string]int64{}}
+	if a.ask.IdempotencyKey != "" {
+		r.Once = a.ask.onceID()
+	}
 	for _, c := range a.ask.Cost {
 		r.Cost[c.Unit] = c.Amount
 	}
 	for i := range a.charge.Lines {
 		l := &a.charge.Lines[i]
 		limit := l.Terms.Limit
-		line := reservedLine{Limit: limit.Name, Counter: l.Terms.Counter, Subject: l.Subject, Model: l.Model, Cost: l.Cost, Counts: limit.Counts.byUnit()}
+		line := reservedLine{Limit: limit.Name, Counter: l.Terms.Counter, Scope: limit.Scope, Subject: l.Subject, Model: l.Model, Cost: l.Cost, Counts: limit.Counts.byUnit()}
 		if !slices.Equal(limit.Counts, limit.ReserveCounts) {
 			line.Reserve = limit.ReserveCounts.byUnit()
 		}

@@ -49,6 +49,9 @@ func digest(parts ...string) string {
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
+// onceID stands for the caller and its idempotency key.
+func (a *Ask) onceID() string { return digest(a.Caller, a.IdempotencyKey) }
+
 // digest stands for what is asked, whatever the order of units.
 func (a *Ask) digest() string {
 	parts := []string{a.Provider, a.KeyID, a.Model, strconv.FormatBool(a.Hold), a.TTL.String()}
@@ -93,7 +96,7 @@ func (a *attempt) once() {
 		return
 	}
 	c := &a.charge
-	c.Once = &Once{ID: digest(a.ask.Caller, a.ask.IdempotencyKey), Ask: a.ask.digest()}
+	c.Once = &Once{ID: a.ask.onceID(), Ask: a.ask.digest()}
 	if a.refusal != nil { // an earlier one may have been granted
 		return
 	}

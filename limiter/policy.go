@@ -141,6 +141,12 @@ func (l *Limit) identity() string {
 	return strings.Join(id, "|")
 }
 
+// meaning reads the kind and the scope of a limit off its track.
+func (t Track) meaning() (Kind, Scope) {
+	parts := strings.SplitN(t.Identity, "|", 4)
+	return Kind(parts[0]), Scope(parts[2])
+}
+
 // spec is what decides the speed and size of a rate limit.
 type spec struct {
 	Amount int64 `json:"amount,omitzero"`

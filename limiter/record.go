@@ -34,6 +34,7 @@ type Track struct {
 	Born     int64    `json:"born"`              // revision at which the counters began
 	Identity string   `json:"identity"`          // what the counters mean
 	Gone     int64    `json:"gone,omitzero"`     // first revision without the limit; 0 while the document has it
+	Reset    int64    `json:"reset,omitzero"`    // of an entry: revision at which usage was last forgotten; 0: never
 	Changes  []Change `json:"changes,omitempty"` // oldest first, at most maxChanges
 	Cut      bool     `json:"cut,omitempty"`     // older changes were dropped;
 	Slowest  Rate     `json:"slowest,omitzero"`  // this is the slowest of their rates, zero where that is not known
@@ -99,7 +100,7 @@ func (r Record) nextEntry(e *Entry) Record {
 	next.Body = e.Body()
 	next.Tracks = r.goneTracks()
 	for name, t := range next.Tracks {
-		if e.override(name) == nil { // back to what the policy says, from now on
+		if e.override(name) == nil && len(t.Changes) > 0 { // back to what the policy says, from now on
 			next.Tracks[name] = t.with(spec{}, unknownRate)
 		}
 	}
@@ -113,6 +114,26 @@ func (r Record) nextEntry(e *Entry) Record {
 		next.Tracks[o.Limit] = t.with(o.spec(), unknownRate)
 	}
 	forgetGone(next.Tracks)
+	return next
+}
+
+// nextReset is the record that follows r when the usage of some limits is forgotten: their counters get other names. In an
+// entry that is usage of its key or pool, in a policy all of it.
+func (r Record) nextReset(kind EntryKind, limits []string) Record {
+	next := r.successor()
+	next.Body, next.Tracks = r.Body, maps.Clone(r.Tracks)
+	if next.Tracks == nil {
+		next.Tracks = map[string]Track{}
+	}
+	for _, name := range limits {
+		t := next.Tracks[name]
+		if kind == "" {
+			t.Born = next.Revision
+		} else {
+			t.Reset = next.Revision
+		}
+		next.Tracks[name] = t
+	}
 	return next
 }
 

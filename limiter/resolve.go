@@ -20,7 +20,7 @@ type attempt struct {
 type known struct {
 	policy *policyView
 	key    *entryView // nil: no entry
-	pool   *entryView
+	pool   *entryView // of a key that is in no pool, the key's own
 }
 
 // stamps are the tags of what is known.
@@ -29,21 +29,26 @@ func (k known) stamps() Stamps {
 	if k.key != nil {
 		s.Key = k.key.record.Tag
 	}
-	if k.pool != nil {
+	if k.pool != nil && k.pool != k.key {
 		s.Pool = k.pool.record.Tag
 	}
 	return s
 }
 
+// owner is the entry that has a word about limits of a scope, or nil.
+func (k known) owner(s Scope) *entryView {
+	switch s {
+	case ScopeKey:
+		return k.key
+	case ScopePool:
+		return k.pool
+	}
+	return nil
+}
+
 // terms are those of the i-th limit of the policy, with what the key or pool overrides.
 func (k known) terms(i int) *Terms {
-	switch k.policy.policy.Limits[i].Scope {
-	case ScopeKey:
-		return k.key.terms(k.policy, i)
-	case ScopePool:
-		return k.pool.terms(k.policy, i)
-	}
-	return k.policy.terms[i]
+	return k.owner(k.policy.policy.Limits[i].Scope).terms(k.policy, i)
 }
 
 // resolve fills in the charge: which counters the ask has to fit, at what cost.

@@ -2,8 +2,10 @@ package limiter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -71,6 +73,8 @@ func (c *Coordinator) amend(ctx context.Context, permitID string, k *Closing, co
 	if k.Provider == "" {
 		return nil, nil, ErrUnknownPermit
 	}
+	ctx, cancel := c.patient(ctx, time.Now(), 1)
+	defer cancel()
 	h, err := c.store.Hold(ctx, k.Provider, permitID)
 	if err != nil {
 		return nil, nil, err
@@ -85,14 +89,8 @@ func (c *Coordinator) amend(ctx context.Context, permitID string, k *Closing, co
 	}
 	now := h.Seen
 	for range maxRounds {
-		if err := c.resolveClosing(ctx, k, &r, now); err != nil {
+		if err := c.resolveClosing(ctx, k, &h, &r, now, cost); err != nil {
 			return nil, nil, err
-		}
-		for i := range k.Lines {
-			l, charged := &k.Lines[i], h.Receipts[i].Units
-			if l.Cost = cost(&r.Lines[i], r.Cost); l.Reserved > charged { // a shadow, which was not charged all
-				l.Reserved = max(charged, min(l.Cost, l.Reserved))
-			}
 		}
 		c.store.CloseHold(ctx, k)
 		o := &k.Outcome
@@ -104,7 +102,7 @@ func (c *Coordinator) amend(ctx context.Context, permitID string, k *Closing, co
 			}
 			return &o.Hold, &r, nil
 		case Stale:
-			if err := c.adopt(k.Provider, r.KeyID, r.Pool, &o.Current); err != nil {
+			if err := c.adopt(k.Provider, r.KeyID, r.Pool, &o.Current); err != nil && !errors.Is(err, ErrUnknownProvider) {
 				return nil, nil, err
 			}
 		case Late:
@@ -115,37 +113,71 @@ func (c *Coordinator) amend(ctx context.Context, permitID string, k *Closing, co
 	return nil, nil, fmt.Errorf("%w: the documents change faster than this hold can follow", ErrOverloaded)
 }
 
-// resolveClosing fills in the lines of a hold: the counters as they are now. One that is no more (its limit is gone, or
-// means something else now) has no terms.
-func (c *Coordinator) resolveClosing(ctx context.Context, closing *Closing, r *reservation, now Instant) error {
+// resolveClosing fills in the lines of a hold: the counters as they are now, and what is to be changed. One that is no more
+// has no terms.
+func (c *Coordinator) resolveClosing(ctx context.Context, closing *Closing, h *Hold, r *reservation, now Instant, cost costOf) error {
 	policy, err := c.policy(ctx, closing.Provider)
+	if errors.Is(err, ErrUnknownProvider) { // deleted; the hold is closed all the same
+		var deleted Record
+		deleted, err = c.store.Load(ctx, DocID{Provider: closing.Provider})
+		policy = &policyView{record: deleted, policy: &Policy{}}
+	}
 	if err != nil {
 		return err
 	}
-	k := known{policy: policy}
-	k.key, _ = c.entries.Get(DocID{closing.Provider, KeyEntry, r.KeyID})
-	if r.Pool != "" {
-		k.pool, _ = c.entries.Get(DocID{closing.Provider, PoolEntry, r.Pool})
-	}
-	closing.KeyID, closing.Pool, closing.Stamps, closing.Lines = r.KeyID, r.Pool, k.stamps(), closing.Lines[:0]
+	k := c.in(known{policy: policy, key: c.entry(closing.Provider, KeyEntry, r.KeyID)}, closing.Provider, r.Pool)
+	closing.KeyID, closing.Pool, closing.Once = r.KeyID, r.Pool, r.Once
+	closing.Stamps, closing.Lines = k.stamps(), closing.Lines[:0]
 	for i := range r.Lines {
-		l := &r.Lines[i]
-		line := ClosingLine{Subject: l.Subject, Model: l.Model, Reserved: l.Cost}
-		if t := k.termsOf(l); t != nil && t.Counter == l.Counter {
-			line.Terms, line.Window = t, t.windowAt(now)
+		reserved, receipt := &r.Lines[i], h.Receipts[i]
+		l := ClosingLine{Subject: reserved.Subject, Model: reserved.Model, Cost: cost(reserved, r.Cost), Reserved: reserved.Cost}
+		if t := k.termsOf(reserved); t != nil {
+			l.Terms, l.Window = t, t.windowAt(now)
+			if t.Counter != reserved.Counter { // it was begun afresh: nothing can be given back
+				l.Cost = max(l.Cost, l.Reserved)
+			}
+		} else if t := k.termsOfGone(reserved); t != nil && (t.Limit.Kind != KindQuota || now < receipt.Mark) {
+			l.Terms, l.Window, l.Cost = t, Window{End: receipt.Mark}, min(l.Cost, l.Reserved)
 		}
-		closing.Lines = append(closing.Lines, line)
+		if l.Reserved > receipt.Units { // a shadow, which was not charged all
+			l.Reserved = max(receipt.Units, min(l.Cost, l.Reserved))
+		}
+		closing.Lines = append(closing.Lines, l)
 	}
 	return nil
 }
 
-// termsOf are those in force of the limit that a line was reserved under, or nil.
+// termsOf are those in force of the limit that a line was reserved under, for the same key, pool or model; nil if there is
+// none.
 func (k known) termsOf(l *reservedLine) *Terms {
 	i := slices.IndexFunc(k.policy.policy.Limits, func(limit *Limit) bool { return limit.Name == l.Limit })
 	if i < 0 {
 		return nil
 	}
-	return k.terms(i)
+	t := k.terms(i)
+	if t.Counter != l.Counter && (t.Limit.Scope != l.Scope || t.Limit.PerModel != (l.Model != "")) {
+		return nil
+	}
+	return t
+}
+
+// termsOfGone are those of a counter whose limit the policy does not have any more, but may get back as it was: what was
+// reserved can be given back, and nothing charged on top. nil if there is nothing of the kind.
+func (k known) termsOfGone(l *reservedLine) *Terms {
+	track := k.policy.record.Tracks[l.Limit]
+	if track.Gone == 0 {
+		return nil
+	}
+	kind, scope := track.meaning()
+	owner := k.owner(scope)
+	t := k.policy.newTerms(&Limit{Name: l.Limit, Kind: kind, Mode: Enforce}, "", owner.overriding(l.Limit, scope))
+	period, ok := strings.CutPrefix(l.Counter, t.Counter)
+	period, reset := strings.CutSuffix(period, owner.resetSuffix(l.Limit))
+	if !ok || !reset || period != "" && period[0] != '.' || strings.Contains(period, "~") { // an earlier one, which never comes back
+		return nil
+	}
+	t.Counter = l.Counter
+	return t
 }
 
 // settlement is the answer that a closed hold gives to whoever wants it to have a status.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 )
 
 // shelf is a Store that keeps documents in a map, and grants whatever is resolved under the current ones. Functions that
@@ -11,10 +12,12 @@ import (
 type shelf struct {
 	Store // nil: it keeps no holds
 
-	tb   testing.TB
-	docs map[DocID]Record
-	now  Instant
+	tb       testing.TB
+	docs     map[DocID]Record
+	now      Instant
+	patience time.Duration
 
+	hangs  bool // after the first decision nothing is answered
 	decide func(*Charge)
 	load   func(DocID) (Record, error)
 	swap   func(DocID, Record) error
@@ -30,8 +33,13 @@ func newShelf(tb testing.TB, policy string) *shelf {
 	return s
 }
 
-func (s *shelf) Decide(_ context.Context, charges []*Charge) {
+func (s *shelf) Decide(ctx context.Context, charges []*Charge) {
 	for _, c := range charges {
+		if s.hangs && len(s.asked) > 0 {
+			<-ctx.Done()
+			c.Outcome = Outcome{Err: context.Cause(ctx)}
+			continue
+		}
 		if s.before != nil {
 			s.before(len(s.asked), c)
 		}
@@ -91,6 +99,8 @@ func (s *shelf) Swap(_ context.Context, id DocID, prev string, next Record) (Rec
 	s.docs[id] = next.Stamped()
 	return s.docs[id], nil
 }
+
+func (s *shelf) Patience() time.Duration { return s.patience }
 
 func (s *shelf) Providers(context.Context) ([]string, error) { return []string{"acme"}, nil }
 

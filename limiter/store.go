@@ -1,6 +1,9 @@
 package limiter
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Store keeps documents and counters, and decides. Its clock is the only one that counts.
 //
@@ -37,6 +40,10 @@ type Store interface {
 	// would. Otherwise it writes nothing and returns the stored record with [ErrConflict]. When Swap returns, no charge
 	// resolved under the earlier record is granted any more.
 	Swap(ctx context.Context, id DocID, prev string, next Record) (Record, error)
+
+	// Patience is how long answering an ask, or closing a hold, may take, all calls of the store together. Of more than 128
+	// asks at once it is so much for each 128, up to 8 times. 0: as long as it takes, for a store that never waits.
+	Patience() time.Duration
 
 	// Providers are the names of all providers that have a policy, sorted.
 	Providers(ctx context.Context) ([]string, error)

@@ -128,11 +128,11 @@ func (v *entryView) terms(p *policyView, i int) *Terms {
 
 func (v *entryView) layOver(p *policyView, l *Limit) *Terms {
 	track, ever := v.record.Tracks[l.Name]
-	if !ever || string(l.Scope) != string(v.entry.Kind) {
+	if !ever {
 		return nil
 	}
-	suffix := ""
-	if o := v.entry.override(l.Name); o != nil {
+	suffix, over := "", v.overriding(l.Name, l.Scope)
+	if o := v.entry.override(l.Name); o != nil && over != nil {
 		if overridden, fault := o.apply(l); fault == "" {
 			if overridden.Calendar.Period != l.Calendar.Period {
 				suffix = "." + strconv.FormatInt(track.Born, 10)
@@ -140,5 +140,24 @@ func (v *entryView) layOver(p *policyView, l *Limit) *Terms {
 			l = overridden
 		}
 	}
-	return p.newTerms(l, suffix, &track)
+	return p.newTerms(l, suffix+v.resetSuffix(l.Name), over)
+}
+
+// resetSuffix is what the names of a limit's counters end with since its usage was forgotten.
+func (v *entryView) resetSuffix(limit string) string {
+	if v == nil || v.record.Tracks[limit].Reset == 0 {
+		return ""
+	}
+	return "~" + strconv.FormatInt(v.record.Tracks[limit].Reset, 10)
+}
+
+// overriding is the track of what the entry overrides, or ever did, of a limit; nil if it never did.
+func (v *entryView) overriding(limit string, of Scope) *Track {
+	if v == nil || string(of) != string(v.entry.Kind) {
+		return nil
+	}
+	if t := v.record.Tracks[limit]; len(t.Changes) > 0 {
+		return &t
+	}
+	return nil
 }

@@ -92,14 +92,14 @@ func changed(r *limiter.Record, tag string) *limiter.Record {
 // Load implements [limiter.Store].
 func (s *Store) Load(ctx context.Context, id limiter.DocID) (limiter.Record, error) {
 	if r := s.documents.provider(id.Provider).load(id); r != nil {
-		return *r, ctx.Err()
+		return *r, context.Cause(ctx)
 	}
-	return limiter.Record{}, ctx.Err()
+	return limiter.Record{}, context.Cause(ctx)
 }
 
 // Swap implements [limiter.Store].
 func (s *Store) Swap(ctx context.Context, id limiter.DocID, prev string, next limiter.Record) (limiter.Record, error) {
-	if err := ctx.Err(); err != nil {
+	if err := context.Cause(ctx); err != nil {
 		return limiter.Record{}, err
 	}
 	d := &s.documents
@@ -131,5 +131,5 @@ func (s *Store) Providers(ctx context.Context) ([]string, error) {
 		}
 	}
 	slices.Sort(names)
-	return names, ctx.Err()
+	return names, context.Cause(ctx)
 }

@@ -41,12 +41,12 @@ func (s *Store) Hold(ctx context.Context, provider, permitID string) (limiter.Ho
 	shard.Lock()
 	defer shard.Unlock()
 	now := s.clock()
-	return seen(shard.find(permitID, now), now), ctx.Err()
+	return seen(shard.find(permitID, now), now), context.Cause(ctx)
 }
 
 // CloseHold implements [limiter.Store].
 func (s *Store) CloseHold(ctx context.Context, k *limiter.Closing) {
-	if err := ctx.Err(); err != nil {
+	if err := context.Cause(ctx); err != nil {
 		k.Outcome = limiter.ClosingOutcome{Err: err}
 		return
 	}
@@ -112,6 +112,9 @@ func (s *Store) settle(k *limiter.Closing, c *limiter.Charge, places []place, r 
 func (s *Store) extend(k *limiter.Closing, c *limiter.Charge, places []place, r *record[limiter.Hold], now limiter.Instant) {
 	r.value.Extend(now, k.TTL)
 	r.until = keptUntil(&r.value)
+	if k.Once != "" {
+		s.remember(k.Provider, k.Once, r.value.Expires, now)
+	}
 	for i := range k.Lines {
 		if !k.Lines[i].Slots() || r.value.Expires <= now {
 			continue

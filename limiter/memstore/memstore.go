@@ -71,10 +71,13 @@ func New(o Options) *Store {
 // Len is how many counters are held.
 func (s *Store) Len() int { return int(s.count.Load()) }
 
+// Patience implements [limiter.Store]: nothing here waits for anything but a lock.
+func (s *Store) Patience() time.Duration { return 0 }
+
 // Decide implements [limiter.Store].
 func (s *Store) Decide(ctx context.Context, charges []*limiter.Charge) {
 	for _, c := range charges {
-		if err := ctx.Err(); err != nil {
+		if err := context.Cause(ctx); err != nil {
 			c.Outcome = limiter.Outcome{Err: err}
 			continue
 		}

@@ -3,7 +3,6 @@ package redisstore
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
 	"time"
 
 	"github.com/permitd/permitd/limiter"
@@ -43,18 +42,15 @@ func (s *Store) CloseHold(ctx context.Context, k *limiter.Closing) {
 
 // ofHold runs a script about a hold. A hold is closed once, so sending again is safe.
 func (s *Store) ofHold(ctx context.Context, of script, keys []string, args ...any) (any, error) {
-	select {
-	case s.sideways <- struct{}{}:
-		defer func() { <-s.sideways }()
-	default:
-		return nil, fmt.Errorf("%w: %d calls about holds wait for Redis", limiter.ErrOverloaded, maxSideways)
-	}
-	return s.again(ctx, s.timeout, of, keys, args...)
+	return s.aside(ctx, func(ctx context.Context) (any, error) { return s.again(ctx, s.timeout, of, keys, args...) })
 }
 
 // addClosing encodes a closing as the one ask of a call.
 func (b *batch) addClosing(k *limiter.Closing) *limiter.Charge {
 	c := &limiter.Charge{Provider: k.Provider, KeyID: k.KeyID, Pool: k.Pool, Stamps: k.Stamps}
+	if k.Once != "" && k.Status == limiter.HoldOpen {
+		c.Once = &limiter.Once{ID: k.Once}
+	}
 	b.add(&ask{charge: c})
 	p := &b.askPart
 	p.data[len(p.data)-1] = byte(len(k.Lines))

@@ -22,7 +22,8 @@ type Options struct {
 	// Prefix is the first part of every key. Default: "permitd".
 	Prefix string
 	// Timeout is how long a decision may take, waiting included; after that it is [limiter.ErrStoreUnavailable]. (Of more
-	// than 128 at once it is so much for each 128, up to 8 times.) A reply that takes longer is given up. Default: 90 ms.
+	// than 128 at once it is so much for each 128, up to 8 times.) A reply that takes longer is given up. An ask that takes
+	// several decisions has a twentieth more for all of them. Default: 90 ms.
 	Timeout time.Duration
 	// Logger is told of lost replies. nil logs nothing.
 	Logger *slog.Logger
@@ -35,7 +36,7 @@ type Options struct {
 type Store struct {
 	client   redis.UniversalClient // of the lanes
 	side     redis.UniversalClient // of all else, so that it keeps no lane waiting
-	sideways chan struct{}         // a place for each call about a hold
+	sideways chan struct{}         // a place for each of those that its callers may leave
 	keys     keys
 	timeout  time.Duration
 	log      *slog.Logger
@@ -67,7 +68,7 @@ func Connect(url string, o Options) (*Store, error) {
 }
 
 const (
-	maxSideways = 512 // calls about holds that may wait at a time
+	maxSideways = 512 // such calls that may be on their way
 	maxCalls    = 8   // that a batch may take the time of
 )
 
@@ -110,9 +111,12 @@ func (s *Store) Close() error {
 	return errors.Join(s.client.Close(), s.side.Close())
 }
 
+// Patience implements [limiter.Store].
+func (s *Store) Patience() time.Duration { return s.timeout + s.timeout/20 }
+
 // Decide implements [limiter.Store].
 func (s *Store) Decide(ctx context.Context, charges []*limiter.Charge) {
-	if err := ctx.Err(); err != nil {
+	if err := context.Cause(ctx); err != nil {
 		fail(charges, err)
 		return
 	}
@@ -146,7 +150,7 @@ func (s *Store) Decide(ctx context.Context, charges []*limiter.Charge) {
 	select {
 	case <-k.done:
 	case <-ctx.Done():
-		k.leave(charges, ctx.Err())
+		k.leave(charges, context.Cause(ctx))
 	case <-timer.C:
 		k.leave(charges, fmt.Errorf("%w: no answer within %v", limiter.ErrStoreUnavailable, timeout))
 	}
@@ -172,10 +176,11 @@ func (s *Store) put(asks []ask) {
 
 // Load implements [limiter.Store].
 func (s *Store) Load(ctx context.Context, id limiter.DocID) (limiter.Record, error) {
-	text, err := s.side.Get(ctx, s.keys.document(id)).Result()
+	stored, err := s.aside(ctx, func(ctx context.Context) (any, error) { return s.side.Get(ctx, s.keys.document(id)).Result() })
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return limiter.Record{}, s.failed(ctx, err)
 	}
+	text, _ := stored.(string)
 	return s.read(text)
 }
 
@@ -224,6 +229,31 @@ func (s *Store) again(ctx context.Context, within time.Duration, of script, keys
 	return result, err
 }
 
+// aside makes a call beside the lanes, which its caller leaves when the context ends.
+func (s *Store) aside(ctx context.Context, call func(context.Context) (any, error)) (any, error) {
+	select {
+	case s.sideways <- struct{}{}:
+	default:
+		return nil, fmt.Errorf("%w: %d calls wait for Redis", limiter.ErrOverloaded, maxSideways)
+	}
+	type answer struct {
+		result any
+		err    error
+	}
+	done := make(chan answer, 1)
+	go func() {
+		defer func() { <-s.sideways }()
+		result, err := call(context.WithoutCancel(ctx))
+		done <- answer{result, err}
+	}()
+	select {
+	case a := <-done:
+		return a.result, a.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
 // Providers implements [limiter.Store].
 func (s *Store) Providers(ctx context.Context) ([]string, error) {
 	all, err := s.side.SMembers(ctx, s.keys.providers()).Result()
@@ -256,7 +286,7 @@ func (s *Store) read(text string) (limiter.Record, error) {
 func (s *Store) failed(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
-		return ctx.Err()
+		return context.Cause(ctx)
 	case errors.Is(err, limiter.ErrOverloaded):
 		return err
 	}

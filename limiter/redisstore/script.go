@@ -39,7 +39,7 @@ var (
 )
 
 // scripts are what the store runs. The first line of each says what Redis has to refuse before it starts: a full Redis
-// refuses to charge, but still lets charges be taken back.
+// refuses to charge, but still lets charges be taken back, and limits be tuned.
 type scripts struct{ acquire, undo, close, hold, swap script }
 
 func newScripts(clock string) scripts {
@@ -49,7 +49,7 @@ func newScripts(clock string) scripts {
 		close: newScript("#!lua flags=allow-oom", clock, argsSource, advanceSource, refundSource, keptSource, closeSource, writeSource,
 			"return answer(GRANTED, record)"),
 		hold: newScript("#!lua flags=no-writes", clock, keptSource, holdSource),
-		swap: newScript("#!lua", clock, swapSource),
+		swap: newScript("#!lua flags=allow-oom", clock, swapSource),
 	}
 }
 

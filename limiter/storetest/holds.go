@@ -178,7 +178,7 @@ func testSettleAfterEdits(t *testing.T, b Backend) {
 	n := newBench(t, b, rate("1000", "10d")+`, "gone": {"scope":"key","kind":"rate","amount":1000,"per":"10d"}, "other": {"scope":"key","kind":"rate","amount":1000,"per":"10d"}`)
 	p := n.hold(0, requests(100))
 	n.put(rate("2000", "20d") + `, "new": {"scope":"key","kind":"rate","amount":1000,"per":"10d"}, "other": {"scope":"key","kind":"quota","amount":1000,"per":"day"}`)
-	n.settle(p, requests(40), by{"rpd": -60}, nil)
+	n.settle(p, requests(40), by{"rpd": -60, "gone": -60}, nil)
 	n.remaining("rpd", 1960)
 	n.remaining("new", 1000)
 	n.remaining("other", 1000)

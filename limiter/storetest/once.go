@@ -120,3 +120,21 @@ func testOnceTogether(t *testing.T, b Backend) {
 		t.Errorf("used %+v, want 200; %v", u.Limits, err)
 	}
 }
+
+// testOnceExtended: a grant is remembered for as long as its hold lives.
+func testOnceExtended(t *testing.T, b Backend) {
+	n := newBench(t, b, rate("1000", "10d"))
+	ask := limiter.Ask{Key: "sk-1", IdempotencyKey: "k", TTL: time.Minute, Hold: true}
+	first := n.askFor(ask)
+	if _, err := n.ExtendHold(context.Background(), first.PermitID, 20*time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	n.at(20*time.Minute - time.Microsecond)
+	if again := n.askFor(ask); !again.Replayed || again.PermitID != first.PermitID {
+		t.Errorf("%+v", again)
+	}
+	n.at(20 * time.Minute)
+	if n.askFor(ask).Replayed {
+		t.Error("remembered after the hold had expired")
+	}
+}

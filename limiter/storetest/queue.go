@@ -1,10 +1,14 @@
 package storetest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,6 +25,8 @@ type reference struct {
 	hour            time.Duration
 	hourly          int64
 	holds           []*heldPermit
+	gone            map[string]bool // limits that the policy does not have just now
+	began           map[string]int  // how often the usage of a limit was reset
 	refunds         int
 	granted, denied int
 }
@@ -32,6 +38,7 @@ type heldPermit struct {
 	charge        int // in left
 	hour, expires time.Duration
 	born          time.Duration
+	began         map[string]int     // its limits, and how often they had been reset
 	closed        limiter.HoldStatus // 0: open
 	adjusted      by
 }
@@ -61,16 +68,22 @@ func (r *reference) debt() (up, whole int64) {
 
 func (r *reference) slots() (n int64) {
 	for _, h := range r.holds {
-		if h.closed == 0 && h.expires > r.now {
+		if h.closed == 0 && h.expires > r.now && h.counts(r, "held") {
 			n++
 		}
 	}
 	return n
 }
 
+// counts reports whether what the permit was charged by a limit is still counted there.
+func (h *heldPermit) counts(r *reference, limit string) bool {
+	began, charged := h.began[limit]
+	return charged && began == r.began[limit]
+}
+
 func (r *reference) fits(cost int64) bool {
 	up, _ := r.debt()
-	return up+cost <= r.burst && r.hourly+cost <= r.room && r.slots()+1 <= 10
+	return (r.gone["rpm"] || up+cost <= r.burst) && (r.gone["rph"] || r.hourly+cost <= r.room) && (r.gone["held"] || r.slots()+1 <= 10)
 }
 
 // close does what settling to a cost does, and returns what is adjusted and not charged.
@@ -85,49 +98,68 @@ func (r *reference) close(h *heldPermit, cost int64, status limiter.HoldStatus) 
 		}
 	}
 	if extra := cost - h.cost; extra < 0 {
-		n := min(-extra, (r.left[h.charge]+parts-1)/parts)
-		r.left[h.charge] = max(0, r.left[h.charge]-n*parts)
-		set("rpm", -n, 0)
-		if h.hour == r.hour {
+		if h.counts(r, "rpm") {
+			n := min(-extra, (r.left[h.charge]+parts-1)/parts)
+			r.left[h.charge] = max(0, r.left[h.charge]-n*parts)
+			set("rpm", -n, 0)
+		}
+		if h.counts(r, "rph") && h.hour == r.hour {
 			n := min(-extra, r.hourly)
 			r.hourly -= n
 			set("rph", -n, 0)
 		}
 		r.refunds++
 	} else if extra > 0 {
-		_, whole := r.debt()
-		n := min(extra, max(0, r.burst+r.amount-whole))
-		r.left = append(r.left, n*parts)
-		set("rpm", n, extra-n)
-		n = min(extra, max(0, 2*r.room-r.hourly))
-		r.hourly += n
-		set("rph", n, extra-n)
+		if _, charged := h.began["rpm"]; charged && !r.gone["rpm"] {
+			_, whole := r.debt()
+			n := min(extra, max(0, r.burst+r.amount-whole))
+			r.left = append(r.left, n*parts)
+			set("rpm", n, extra-n)
+		}
+		if _, charged := h.began["rph"]; charged && !r.gone["rph"] {
+			n := min(extra, max(0, 2*r.room-r.hourly))
+			r.hourly += n
+			set("rph", n, extra-n)
+		}
 	}
 	h.closed, h.adjusted = status, adjusted
 	return adjusted, uncharged
 }
 
+var modelled = []string{"held", "rph", "rpm"}
+
 func (r *reference) policy() string {
-	return fmt.Sprintf(`
-		"rpm":  {"scope":"key","kind":"rate","amount":%d,"per":"1m","burst":%d},
-		"rph":  {"scope":"key","kind":"quota","amount":%d,"per":"hour"},
-		"held": {"scope":"key","kind":"concurrency","unit":"slots","default_cost":1,"amount":10}`, r.amount, r.burst, r.room)
+	var limits []string
+	for name, text := range map[string]string{
+		"rpm":  fmt.Sprintf(`"rpm": {"scope":"key","kind":"rate","amount":%d,"per":"1m","burst":%d}`, r.amount, r.burst),
+		"rph":  fmt.Sprintf(`"rph": {"scope":"key","kind":"quota","amount":%d,"per":"hour"}`, r.room),
+		"held": `"held": {"scope":"key","kind":"concurrency","unit":"slots","default_cost":1,"amount":10}`,
+	} {
+		if !r.gone[name] {
+			limits = append(limits, text)
+		}
+	}
+	return strings.Join(limits, ",")
 }
 
-// testHoldsAgainstModel acquires, settles, cancels, extends, lets expire, edits and moves the clock, through turns of the
-// hour, in random order, and compares every figure with the reference. There are never more refunds than a counter keeps
-// apart.
+// testHoldsAgainstModel acquires, settles, cancels, extends, lets expire, edits, takes limits out and brings them back,
+// resets and moves the clock, through turns of the hour, in random order, and compares every figure with the reference.
+// There are never more refunds than a counter keeps apart. PERMITD_SCENARIOS says how many histories to go through.
 func testHoldsAgainstModel(t *testing.T, b Backend) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	granted, denied, refunds := 0, 0, 0
-	for scenario := range uint64(10) {
+	scenarios, _ := strconv.ParseUint(cmp.Or(os.Getenv("PERMITD_SCENARIOS"), "20"), 10, 64)
+	for scenario := range scenarios {
 		rng := rand.New(rand.NewPCG(seed, scenario))
-		r := &reference{amount: 60, burst: 200, room: 500}
+		r := &reference{amount: 60, burst: 200, room: 500, gone: map[string]bool{}, began: map[string]int{}}
 		n := newBench(t, b, r.policy())
 		for range 120 {
 			n.step(rng, r)
 			for limit, want := range r.figures() {
+				if r.gone[limit] {
+					continue
+				}
 				if got := n.usage(limiter.UsageQuery{KeyID: limiter.KeyID("sk-1")}, limit).Used; got != want {
 					t.Fatalf("seed %d, scenario %d, at %v: %s holds %d, want %d", seed, scenario, r.now, limit, got, want)
 				}
@@ -147,7 +179,7 @@ func (r *reference) figures() by {
 
 func (n *bench) step(rng *rand.Rand, r *reference) {
 	n.Helper()
-	switch rng.IntN(8) {
+	switch rng.IntN(9) {
 	case 0:
 		d := time.Duration(rng.Int64N(20_000_000)) * time.Microsecond
 		if rng.IntN(6) == 0 {
@@ -156,10 +188,26 @@ func (n *bench) step(rng *rand.Rand, r *reference) {
 		r.pass(d)
 		n.at(r.now)
 	case 1:
-		r.amount, r.burst, r.room = 30+rng.Int64N(60), 150+rng.Int64N(100), 400+rng.Int64N(200)
+		if !r.gone["rpm"] { // while it is out of the policy, it drains as it did last
+			r.amount, r.burst = 30+rng.Int64N(60), 150+rng.Int64N(100)
+		}
+		r.room = 400 + rng.Int64N(200)
 		n.put(r.policy())
 	case 2, 3, 4:
 		n.acquireLike(rng, r)
+	case 5:
+		name := modelled[rng.IntN(len(modelled))]
+		if rng.IntN(3) > 0 {
+			r.gone[name] = !r.gone[name]
+			n.put(r.policy())
+		} else if !r.gone[name] {
+			q := limiter.ResetQuery{KeyID: key1, Limits: []string{name}}
+			if rng.IntN(2) == 0 {
+				q = limiter.ResetQuery{All: true, Limits: []string{name}}
+			}
+			n.reset(q, name)
+			r.reset(name)
+		}
 	default:
 		if len(r.holds) > 0 && r.refunds < 30 {
 			n.closeLike(rng, r, r.holds[rng.IntN(len(r.holds))])
@@ -179,9 +227,29 @@ func (n *bench) acquireLike(rng *rand.Rand, r *reference) {
 		return
 	}
 	r.granted++
-	r.left = append(r.left, cost*parts)
-	r.hourly += cost
-	r.holds = append(r.holds, &heldPermit{permit: d.PermitID, cost: cost, charge: len(r.left) - 1, hour: r.hour, born: r.now, expires: r.now + ttl})
+	h := &heldPermit{permit: d.PermitID, cost: cost, hour: r.hour, born: r.now, expires: r.now + ttl, began: map[string]int{}}
+	for _, limit := range modelled {
+		if !r.gone[limit] {
+			h.began[limit] = r.began[limit]
+		}
+	}
+	if !r.gone["rpm"] {
+		h.charge, r.left = len(r.left), append(r.left, cost*parts)
+	}
+	if !r.gone["rph"] {
+		r.hourly += cost
+	}
+	r.holds = append(r.holds, h)
+}
+
+func (r *reference) reset(limit string) {
+	r.began[limit]++
+	switch limit {
+	case "rpm":
+		clear(r.left)
+	case "rph":
+		r.hourly = 0
+	}
 }
 
 func (n *bench) closeLike(rng *rand.Rand, r *reference, h *heldPermit) {

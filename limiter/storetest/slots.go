@@ -21,7 +21,7 @@ func slots(amount string) string {
 // inUse expects so many slots of the key "sk-1" to be held.
 func (n *bench) inUse(want int64) {
 	n.Helper()
-	if got := n.usage(limiter.UsageQuery{KeyID: limiter.KeyID("sk-1")}, "slots").Used; got != want {
+	if got := n.usage(limiter.UsageQuery{KeyID: key1}, "slots").Used; got != want {
 		n.Fatalf("at %s %d slots are held, want %d", n.now.Time(), got, want)
 	}
 }

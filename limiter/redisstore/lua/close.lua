@@ -36,14 +36,19 @@ if ARGV[5] == '1' then
   local receipt = body
   for j = first, last, 3 do
     local k = 8 * a[j + 1] - 8
-    if a[j] > 0 and a[termsAt + 7 * a[j] + 4] == 2 then
-      local _, _, units = parse('<I7I7I7', record, receipt)
+    local _, _, units = parse('<I7I7I7', record, receipt)
+    if a[j] > 0 and a[termsAt + 7 * a[j] + 4] == 2 and units > 0 then
       advance(k, a[j])
       redis.call('ZADD', KEYS[4 + entries + k / 8], 'XX', later, slotsOf(permit, units))
       s[k + 3] = math.max(s[k + 3], later)
       touch(k, a[j])
     end
     receipt = receipt + 21
+  end
+  local grant = onces > 0 and held[onceKey]
+  if grant and parse('<d', grant, 2) < later then
+    local longer = sub(grant, 1, 1) .. pack('<d', later) .. sub(grant, 10)
+    redis.call('SET', KEYS[onceKey + 1], longer, 'PX', math.max(shortest, math.ceil((later - now) / 1000)))
   end
   record = pack('<BBI7I7I7B', 1, 0, born, later, keep, n) .. sub(record, body)
   redis.call('SET', KEYS[2], record, 'PX', math.max(shortest, math.ceil((later - now) / 1000) + keep))
