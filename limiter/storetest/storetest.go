@@ -107,11 +107,11 @@ func (n *bench) at(d time.Duration) {
 
 func (n *bench) put(limits string) (restarted []string) {
 	n.Helper()
-	_, restarted, err := n.PutPolicy(context.Background(), provider, policy(n, limits), limiter.Match{})
+	w, err := n.PutPolicy(context.Background(), provider, policy(n, limits), limiter.Edit{})
 	if err != nil {
 		n.Fatal(err)
 	}
-	return restarted
+	return w.Restarted
 }
 
 func policy(t testing.TB, limits string) *limiter.Policy {
