@@ -176,7 +176,7 @@ func (c *Coordinator) prepare(ctx context.Context, a *attempt) error {
 		a.now = c.now()
 	}
 	a.charge.NotAfter = a.now.Later(askLifetime)
-	a.resolve(c.known(a.ask.Provider, policy, a.ask.KeyID, a.charge.Pool, a.now))
+	a.resolve(c.known(a.ask.Provider, policy, a.ask.KeyID, a.charge.Pool, a.now, a.fresh))
 	a.hold(policy.policy)
 	a.once()
 	return nil
@@ -212,7 +212,7 @@ func (c *Coordinator) conclude(a *attempt) bool {
 	switch o.Verdict {
 	case Stale:
 		a.err = c.adopt(a.ask.Provider, a.charge.KeyID, a.charge.Pool, &o.Current)
-		a.now = 0
+		a.now, a.fresh = 0, a.fresh || o.Current.Key != nil && o.Current.Key.Moved != ""
 		return a.err != nil
 	case Late:
 		a.now = o.Now

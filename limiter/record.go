@@ -28,7 +28,7 @@ type Record struct {
 	Body       []byte           `json:"body,omitempty"` // as written
 	Tracks     map[string]Track `json:"tracks,omitempty"`
 
-	// Of the entry of a key that was rotated:
+	// Of the entry of a key that was rotated (a time of 0 or less in a record that is being written is one from the write on):
 	Moved   string             `json:"moved,omitempty"`   // the key id whose entry this one's has become; nothing else counts then
 	Former  map[string]Instant `json:"former,omitempty"`  // key ids whose entry has become this one, and until when they are good
 	Subject string             `json:"subject,omitempty"` // the key id that counters are named for; "": its own
@@ -208,5 +208,11 @@ func (r Record) Stamped() Record {
 		}
 	}
 	r.Tracks = tracks
+	for id, until := range r.Former {
+		if until <= 0 {
+			r.Former = maps.Clone(r.Former)
+			r.Former[id] = r.At - until
+		}
+	}
 	return r
 }

@@ -13,6 +13,7 @@ type attempt struct {
 	ignored []string
 	refusal error // why the ask can't be granted whatever the counters say; holds once the store confirms the stamps
 	now     Instant
+	fresh   bool // where the key was rotated to was read for it
 	usage   bool // show the counters of all limits that can be named, charge nothing
 
 	decision *Decision
@@ -30,12 +31,13 @@ type known struct {
 	over     bool       // the key was rotated, and its time is over
 }
 
-// known is what is known of a provider, and of a key there, or, without one, of a pool ("" for none).
-func (c *Coordinator) known(provider string, policy *policyView, keyID, pool string, now Instant) known {
+// known is what is known of a provider, and of a key there, or, without one, of a pool ("" for none). fresh tells that where
+// the key was rotated to was read just now.
+func (c *Coordinator) known(provider string, policy *policyView, keyID, pool string, now Instant, fresh bool) known {
 	k := known{policy: policy, keyID: keyID, subject: keyID, poolName: pool}
 	if keyID != "" {
 		k.poolName = ""
-		k.keyID, k.key, k.over = c.follow(provider, policy, keyID, now)
+		k.keyID, k.key, k.over = c.follow(provider, policy, keyID, now, fresh)
 		if k.subject = k.keyID; k.key != nil {
 			k.poolName, k.subject = k.key.entry.Pool, cmp.Or(k.key.record.Subject, k.keyID)
 		}
@@ -46,8 +48,9 @@ func (c *Coordinator) known(provider string, policy *policyView, keyID, pool str
 	return k
 }
 
-// follow finds the entry of a key, also of one that was rotated; over tells that this one's time is over.
-func (c *Coordinator) follow(provider string, policy *policyView, keyID string, now Instant) (id string, v *entryView, over bool) {
+// follow finds the entry of a key, also of one that was rotated; over tells that this one's time is over. Where the entry
+// that took its place knows nothing of it, it is taken for a key without an entry until the store says otherwise.
+func (c *Coordinator) follow(provider string, policy *policyView, keyID string, now Instant, fresh bool) (id string, v *entryView, over bool) {
 	id, v = keyID, c.entry(provider, policy, KeyEntry, keyID)
 	for range maxRotations {
 		if v == nil || v.record.Moved == "" {
@@ -63,8 +66,9 @@ func (c *Coordinator) follow(provider string, policy *policyView, keyID string, 
 	if v != nil {
 		until, former = v.record.Former[keyID]
 	}
-	if !former { // or not known yet; the key may have an entry of its own again, or none
+	if !former && !fresh {
 		c.entries.Remove(DocID{provider, KeyEntry, keyID})
+		return keyID, nil, false
 	}
 	return id, v, now >= until
 }

@@ -42,7 +42,7 @@ func (c *Coordinator) RotateKey(ctx context.Context, provider, from, to string, 
 		return StoredEntry{}, err
 	}
 	for range maxRounds {
-		r, err := c.rotate(ctx, policy, id, dest, c.now().Later(keep), e)
+		r, err := c.rotate(ctx, policy, id, dest, keep, e)
 		if err == nil {
 			return r.stored(dest, dest)
 		}
@@ -57,7 +57,7 @@ func (c *Coordinator) RotateKey(ctx context.Context, provider, from, to string, 
 var errAgain = errors.New("again")
 
 // rotate tries once.
-func (c *Coordinator) rotate(ctx context.Context, policy *policyView, id, dest DocID, until Instant, e Edit) (Record, error) {
+func (c *Coordinator) rotate(ctx context.Context, policy *policyView, id, dest DocID, keep time.Duration, e Edit) (Record, error) {
 	generation := policy.record.Generation
 	old, err := c.store.Load(ctx, id)
 	if err != nil {
@@ -89,7 +89,7 @@ func (c *Coordinator) rotate(ctx context.Context, policy *policyView, id, dest D
 		moved.Subject = id.Name
 	}
 	maps.Copy(moved.Former, next.Former)
-	moved.Former[id.Name] = until
+	moved.Former[id.Name] = -Instant(keep / time.Microsecond)
 	stored, err := c.swapOnce(ctx, dest, theirs.Tag, moved)
 	if err != nil || mine.Moved != "" {
 		return stored, err

@@ -125,7 +125,7 @@ func (c *Coordinator) resolveClosing(ctx context.Context, closing *Closing, h *H
 	if err != nil {
 		return err
 	}
-	k := c.known(closing.Provider, policy, r.KeyID, "", now)
+	k := c.known(closing.Provider, policy, r.KeyID, "", now, closing.Stamps != Stamps{})
 	if k.poolName != r.Pool { // it was in another when it was charged
 		if k.poolName, k.pool = r.Pool, k.key; r.Pool != "" {
 			k.pool = c.entry(closing.Provider, policy, PoolEntry, r.Pool)
