@@ -64,11 +64,8 @@ func (o *objectReader) duration(into *time.Duration, most time.Duration) (fault 
 		return fault, err
 	}
 	d, err := limiter.ParseDuration(text)
-	switch {
-	case err != nil:
-		return err.Error(), nil
-	case d > most:
-		return "must be from 0s to " + limiter.FormatDuration(most) + ", not " + text, nil
+	if err != nil || d > most { // what stands there may be a key by mistake: it is not repeated
+		return "must be a duration from 0s to " + limiter.FormatDuration(most) + ", such as 90m, 24h or 7d", nil
 	}
 	*into = d
 	return "", nil
