@@ -82,7 +82,26 @@ func (s *Server) routes() {
 	s.echo.POST("/v1/permits/:permit_id/extend", s.extend)
 	get("/v1/providers", s.providers)
 	get("/v1/providers/:provider", s.provider)
+	s.echo.PUT("/v1/providers/:provider", s.putPolicy)
+	s.echo.PATCH("/v1/providers/:provider", s.patchPolicy)
+	s.echo.DELETE("/v1/providers/:provider", s.deletePolicy)
 	get("/v1/providers/:provider/usage", s.usage)
+	s.echo.POST("/v1/providers/:provider/reset", s.reset)
+	get("/v1/providers/:provider/history", s.history)
+	s.echo.POST("/v1/providers/:provider/rollback", s.rollback)
+	s.echo.POST("/v1/providers/:provider/preview", s.preview)
+	for _, e := range []entryRoutes{s.keys(), s.pools()} {
+		list := "/v1/providers/:provider/" + e.list
+		one := list + "/:" + e.param
+		get(list, e.page)
+		get(one, e.get)
+		s.echo.PUT(one, e.put)
+		s.echo.PATCH(one, e.patch)
+		s.echo.DELETE(one, e.delete)
+	}
+	s.echo.POST("/v1/providers/:provider/keys", s.keys().create)
+	s.echo.POST("/v1/providers/:provider/keys/:key_id/rotate", s.keys().rotate)
+	get("/v1/instances", s.instances)
 }
 
 // ServeHTTP answers one request.
