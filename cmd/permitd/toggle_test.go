@@ -193,7 +193,9 @@ func TestToggled(t *testing.T) {
 	}
 	var last struct {
 		Revision int64
-		Policy   struct{ Limits map[string]struct{ Amount int } }
+		Policy   struct {
+			Limits map[string]struct{ Amount int }
+		}
 	}
 	_, text, _ := g.instances[3].get("/v1/providers/p")
 	if err := json.Unmarshal([]byte(text), &last); err != nil {
