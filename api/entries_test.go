@@ -50,9 +50,7 @@ func TestEntryIsWritten(t *testing.T) {
 			r.get(path).problem(t, 404, "not-found")
 			r.tune("DELETE", path, "").problem(t, 404, "not-found")
 			r.tune("PATCH", path, `{}`).problem(t, 404, "not-found")
-			if got, doc := r.wrote(201, "PUT", path, `{}`); doc.Revision <= 3 {
-				t.Errorf("created again: %s", got.text)
-			}
+			r.wrote(201, "PUT", path, `{}`)
 			for _, method := range []string{"GET", "PUT", "PATCH", "DELETE"} {
 				r.tune(method, "/v1/providers/nobody/"+tt.list+"/"+tt.id, `{}`).problem(t, 404, "unknown-provider")
 			}

@@ -92,6 +92,16 @@ func TestRollback(t *testing.T) {
 		}
 	}
 	r.tune("POST", "/v1/providers/nobody/rollback", `{"revision":1}`).problem(t, 404, "unknown-provider")
+	r.wrote(204, "DELETE", path, "")
+	r.tune("POST", path+"/rollback", `{"revision":1}`).problem(t, 404, "unknown-provider")
+	r.wrote(201, "PUT", path, `{"limits":{}}`)
+	p := r.tune("POST", path+"/rollback", `{"revision":5}`).problem(t, 404, "not-found")
+	if want := "at revision 5 the provider was deleted"; !strings.HasPrefix(p.Detail, want) {
+		t.Errorf("%s, want %s", p.Detail, want)
+	}
+	if _, doc := r.wrote(200, "POST", path+"/rollback", `{"revision":1}`); string(doc.Policy) != rpm || doc.Revision != 7 {
+		t.Errorf("back before the deletion: %+v", doc)
+	}
 }
 
 // TestHistoryIsKept: a thousand revisions are, and what is no longer kept can't be gone back to.

@@ -1,21 +1,35 @@
 package api
 
-import "testing"
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
 
-// TestInstances: an embedded store has one instance, which says what it applies.
+	"github.com/permitd/permitd/limiter"
+)
+
 func TestInstances(t *testing.T) {
-	r, _ := tuned(t, map[string]string{"p": rpm})
+	s, _ := newTestServer(t, map[string]string{"p": rpm})
+	r := serve(t, s)
+	if got := r.get("/v1/instances"); got.status != 200 || got.text != `{"items":[],"next_cursor":null}` {
+		t.Errorf("before any takes part: %d %s", got.status, got.text)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	left := make(chan struct{})
+	go func() {
+		s.coordinator.Attend(ctx, "1.2.3", slog.New(slog.DiscardHandler))
+		close(left)
+	}()
+	defer func() { cancel(); <-left }()
+	for deadline := time.Now().Add(10 * time.Second); s.coordinator.Self() == nil && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
 	r.wrote(200, "PATCH", "/v1/providers/p", `{"hold_ttl":"1m"}`)
 	got := r.get("/v1/instances")
-	var doc struct {
-		Items []struct {
-			ID       string
-			Degraded *bool
-			Applied  map[string]int64
-		}
-	}
+	var doc struct{ Items []limiter.Instance }
 	decode(t, got.text, &doc)
-	if len(doc.Items) != 1 || doc.Items[0].ID == "" || doc.Items[0].Degraded == nil || *doc.Items[0].Degraded || doc.Items[0].Applied["p"] != 2 {
+	if len(doc.Items) != 1 || doc.Items[0].ID == "" || doc.Items[0].Version != "1.2.3" || doc.Items[0].Degraded || doc.Items[0].Applied["p"] != 2 {
 		t.Fatalf("%d %s", got.status, got.text)
 	}
 	if want := `{items:[{id:string version:string started_at:string degraded:bool applied:{p:number}}] next_cursor:null}`; shape(t, got.text) != want {
