@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -24,13 +25,34 @@ type Options struct {
 	LoopbackOnly bool
 	// TLS makes Serve speak TLS, with HTTP/2 where the client can.
 	TLS *tls.Config
+	// Tokens are who may do what. nil: whoever reaches the server may do everything.
+	Tokens *Tokens
+	// Throttle slows down clients who present tokens that are not known. nil: nobody.
+	Throttle Throttle
+	// TrustedProxies are whose X-Forwarded-For is believed, to tell one such client from another.
+	TrustedProxies []netip.Prefix
+	// Surface is which routes there are.
+	Surface Surface
 }
+
+// Surface is a part of the routes. Each has /healthz and /readyz.
+type Surface uint8
+
+// The surfaces.
+const (
+	Everything Surface = iota
+	PermitsOnly
+	AllButPermits
+)
 
 // Server is the HTTP face of a coordinator. It starts out not ready: /readyz is 503 until [Server.MarkReady].
 type Server struct {
 	coordinator *limiter.Coordinator
 	log         *slog.Logger
 	guarded     bool
+	tokens      *Tokens
+	throttle    Throttle
+	needs       map[route]needs
 	echo        *echo.Echo
 	http        *http.Server
 	state       atomic.Int32
@@ -48,7 +70,15 @@ const (
 
 // New is a server for a coordinator.
 func New(c *limiter.Coordinator, opts Options) *Server {
-	s := &Server{coordinator: c, log: opts.Logger, guarded: opts.LoopbackOnly, echo: echo.New()}
+	s := &Server{
+		coordinator: c,
+		log:         opts.Logger,
+		guarded:     opts.LoopbackOnly,
+		tokens:      opts.Tokens,
+		throttle:    opts.Throttle,
+		needs:       map[route]needs{},
+		echo:        echo.New(),
+	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -63,26 +93,39 @@ func New(c *limiter.Coordinator, opts Options) *Server {
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
 	s.echo.HTTPErrorHandler = s.fail
+	s.echo.IPExtractor = clientIP(opts.TrustedProxies)
 	s.echo.Use(s.observe)
-	s.routes()
+	s.routes(opts.Surface)
 	return s
 }
 
-func (s *Server) routes() {
-	get := func(path string, h echo.HandlerFunc) {
-		s.echo.GET(path, h)
-		s.echo.HEAD(path, h) // net/http leaves the body out
+func (s *Server) routes(surface Surface) {
+	s.get(needsNothing, healthPath, s.health)
+	s.get(needsNothing, readyPath, s.ready)
+	if surface != AllButPermits {
+		s.on(needsPermits, http.MethodPost, "/v1/permits", s.permit)
+		s.on(needsPermits, http.MethodPost, "/v1/permits/batch", s.batch)
+		s.on(needsPermits, http.MethodPost, "/v1/permits/:permit_id/settle", s.settle)
+		s.on(needsPermits, http.MethodPost, "/v1/permits/:permit_id/cancel", s.cancel)
+		s.on(needsPermits, http.MethodPost, "/v1/permits/:permit_id/extend", s.extend)
 	}
-	get(healthPath, s.health)
-	get(readyPath, s.ready)
-	s.echo.POST("/v1/permits", s.permit)
-	s.echo.POST("/v1/permits/batch", s.batch)
-	s.echo.POST("/v1/permits/:permit_id/settle", s.settle)
-	s.echo.POST("/v1/permits/:permit_id/cancel", s.cancel)
-	s.echo.POST("/v1/permits/:permit_id/extend", s.extend)
-	get("/v1/providers", s.providers)
-	get("/v1/providers/:provider", s.provider)
-	get("/v1/providers/:provider/usage", s.usage)
+	if surface != PermitsOnly {
+		s.get(needsViewer, "/v1/providers", s.providers)
+		s.get(needsViewer, "/v1/providers/:provider", s.provider)
+		s.get(needsViewer, "/v1/providers/:provider/usage", s.usage)
+	}
+}
+
+// on registers a route, and what it asks of its callers.
+func (s *Server) on(n needs, method, path string, h echo.HandlerFunc) {
+	s.echo.Add(method, path, h)
+	s.needs[route{method, path}] = n
+}
+
+// get registers a route for GET and HEAD.
+func (s *Server) get(n needs, path string, h echo.HandlerFunc) {
+	s.on(n, http.MethodGet, path, h)
+	s.on(n, http.MethodHead, path, h) // net/http leaves the body out
 }
 
 // ServeHTTP answers one request.
