@@ -51,9 +51,9 @@ func with(token string) string { return "Authorization: Bearer " + token }
 // TestEveryRouteAsksForARole goes through all that is registered, so that none is left open.
 func TestEveryRouteAsksForARole(t *testing.T) {
 	s := newTokenServer(t, Options{})
-	r := serve(t, s)
+	r, keyID := serve(t, s), limiter.KeyID("sk-1")
 	for _, at := range s.echo.Routes() {
-		path := strings.NewReplacer(":permit_id", "p_openrouter_x", ":provider", "openrouter").Replace(at.Path)
+		path := strings.NewReplacer(":permit_id", "p_openrouter_x", ":provider", "openrouter", ":pool", "acme", ":key_id", keyID).Replace(at.Path)
 		if path == healthPath || path == readyPath {
 			continue
 		}
@@ -96,6 +96,14 @@ func TestRoles(t *testing.T) {
 		{get, "/v1/providers/openrouter", "", 401, 403, 200, 200},
 		{get, "/v1/providers/nobody", "", 401, 403, 404, 404},
 		{get, "/v1/providers/openrouter/usage", "", 401, 403, 200, 200},
+		{get, "/v1/providers/openrouter/history", "", 401, 403, 200, 200},
+		{get, "/v1/instances", "", 401, 403, 200, 200},
+		{post, "/v1/providers/openrouter/reset", `{"limits":["rpm"]}`, 401, 403, 403, 200},
+		{post, "/v1/providers/openrouter/preview", `{"policy":{"limits":{}},"permits":[]}`, 401, 403, 403, 200},
+		{http.MethodPut, "/v1/providers/other", `{"limits":{}}`, 401, 403, 403, 201},
+		{http.MethodDelete, "/v1/providers/other", "", 401, 403, 403, 204},
+		{http.MethodPut, "/v1/providers/openrouter/pools/acme", `{"label":"Acme"}`, 401, 403, 403, 201},
+		{post, "/v1/providers/openrouter/keys", `{"key":"sk-1"}`, 401, 403, 403, 201},
 		{get, healthPath, "", 200, 200, 200, 200},
 		{get, readyPath, "", 200, 200, 200, 200},
 		{head, readyPath, "", 200, 200, 200, 200},

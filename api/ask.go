@@ -66,6 +66,7 @@ type askReader struct {
 	*body
 	ask     *limiter.Ask
 	known   memberSet
+	preview bool             // an idempotency key has no use
 	missing limiter.Fault    // what is wrong where none of them is given; none: that is for the ask's own rules
 	count   int              // members so far
 	places  [memberCount]int // where each known member is among them, from 1; 0: absent
@@ -120,7 +121,7 @@ func (r *askReader) member(name []byte) error {
 	r.count++
 	m := slices.IndexFunc(memberNames[:], func(known string) bool { return known == string(name) })
 	switch {
-	case m == memberIdempotencyKey && r.known == askMembers:
+	case m == memberIdempotencyKey && r.known == askMembers && !r.preview:
 		r.fault("/"+memberNames[m], "send it as the Idempotency-Key header; only the elements of a batch have it as a member")
 		return r.dec.SkipValue()
 	case m < 0 || !r.known.has(m):

@@ -123,17 +123,8 @@ func (r *batchReader) member(name []byte) error {
 	return r.elements()
 }
 
-func (r *batchReader) elements() error {
-	if _, err := r.dec.ReadToken(); err != nil {
-		return err
-	}
-	for r.dec.PeekKind() != ']' {
-		if r.count++; r.count > maxBatch {
-			if err := r.dec.SkipValue(); err != nil {
-				return err
-			}
-			continue
-		}
+func (r *batchReader) elements() (err error) {
+	r.count, err = r.body.items(maxBatch, func(int) error {
 		var item batchItem
 		faults, err := (&askReader{ask: &item.ask, known: elementMembers}).read(r.body)
 		if err != nil {
@@ -141,7 +132,7 @@ func (r *batchReader) elements() error {
 		}
 		item.faults = faults
 		r.items = append(r.items, item)
-	}
-	_, err := r.dec.ReadToken()
+		return nil
+	})
 	return err
 }

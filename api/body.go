@@ -15,9 +15,14 @@ import (
 
 // The longest bodies.
 const (
-	maxBody      = 64 << 10
-	maxBatchBody = 1 << 20
+	maxBody       = 64 << 10
+	maxBatchBody  = 1 << 20
+	maxPolicyBody = 1 << 20 // limits may have hundreds of globs each
+	maxKeysBody   = 1 << 20
 )
+
+// mergePatchType is the media type of a JSON merge patch.
+const mergePatchType = "application/merge-patch+json"
 
 var (
 	errBodyTooLarge = &problem{
@@ -28,9 +33,21 @@ var (
 		status: http.StatusRequestEntityTooLarge, name: "body-too-large", title: "Body too large",
 		detail: "the body of a batch is at most 1 MiB: send the asks in several batches",
 	}
+	errPolicyTooLarge = &problem{
+		status: http.StatusRequestEntityTooLarge, name: "body-too-large", title: "Body too large",
+		detail: "a policy, a patch of one or a preview is at most 1 MiB: send less, such as fewer globs in models",
+	}
+	errKeysTooLarge = &problem{
+		status: http.StatusRequestEntityTooLarge, name: "body-too-large", title: "Body too large",
+		detail: "the body is at most 1 MiB here: send the keys in several requests",
+	}
 	errNotJSON = &problem{
 		status: http.StatusUnsupportedMediaType, name: "unsupported-media-type", title: "Unsupported media type",
 		detail: "the body must be JSON in UTF-8: send Content-Type: application/json",
+	}
+	errNotMergePatch = &problem{
+		status: http.StatusUnsupportedMediaType, name: "unsupported-media-type", title: "Unsupported media type",
+		detail: "the body of a PATCH must be a JSON merge patch (RFC 7396) in UTF-8: send Content-Type: " + mergePatchType + ", not application/json; PUT takes that",
 	}
 	errEncoded = &problem{
 		status: http.StatusUnsupportedMediaType, name: "unsupported-media-type", title: "Unsupported content encoding",
@@ -88,20 +105,23 @@ func (b *body) release() {
 	bodies.Put(b)
 }
 
-func checkMediaType(h http.Header) error {
+func checkMediaType(h http.Header) error { return checkMedia(h, "application/json", errNotJSON) }
+
+// checkMedia checks that a body is of a media type, or else it is wrong.
+func checkMedia(h http.Header, want string, wrong *problem) error {
 	if e := h.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
 		return errEncoded
 	}
 	t := h.Get("Content-Type")
-	if t == "application/json" {
+	if t == want {
 		return nil
 	}
 	media, params, err := mime.ParseMediaType(t)
-	if err != nil || media != "application/json" {
-		return errNotJSON
+	if err != nil || media != want {
+		return wrong
 	}
 	if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
-		return errNotJSON
+		return wrong
 	}
 	return nil
 }

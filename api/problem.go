@@ -24,6 +24,7 @@ type problem struct {
 	faults     []limiter.Fault
 	retryAfter time.Duration // 0: no Retry-After
 	challenge  string        // WWW-Authenticate
+	revision   int64         // of a failed precondition: the one in force, 0 when there is none
 }
 
 const (
@@ -69,6 +70,18 @@ var table = []struct {
 	{limiter.ErrIdempotencyMismatch, problem{
 		status: http.StatusUnprocessableEntity, name: "idempotency-mismatch", title: "Idempotency key was used for another ask",
 		detail: "something else was asked for under this idempotency key, and granted: use a new key for a new ask",
+	}},
+	{limiter.ErrUnknownEntry, problem{
+		status: http.StatusNotFound, name: "not-found", title: "No such entry",
+		detail: "nothing is stored for this key or pool: check its name against the list of them, or create it with PUT",
+	}},
+	{limiter.ErrUnknownRevision, problem{
+		status: http.StatusNotFound, name: "not-found", title: "No such revision",
+		detail: "this revision is not kept: choose one that GET …/history lists",
+	}},
+	{limiter.ErrConflict, problem{
+		status: http.StatusPreconditionFailed, name: "precondition-failed", title: "Precondition failed",
+		detail: "what is stored is not what this write was made for, and nothing was written: GET it, see what changed, and send the write again with the ETag of that as If-Match",
 	}},
 	{limiter.ErrStoreUnavailable, problem{
 		status: http.StatusServiceUnavailable, name: "store-unavailable", title: "Store unavailable",
@@ -123,19 +136,38 @@ func problemOf(err error) *problem {
 
 // detailOf adds what an error knows beyond its kind.
 func (p *problem) detailOf(err error) {
-	var hold *holdError
-	if errors.As(err, &hold) {
-		p.detail = hold.detail(p)
+	var own detailer
+	if errors.As(err, &own) {
+		p.detail = own.detail(p)
 	}
 	var invalid *limiter.InvalidError
 	if errors.As(err, &invalid) {
-		p.faults = invalid.Faults
+		p.faults = bounded(invalid.Faults)
+	}
+	var conflict *limiter.ConflictError
+	if errors.As(err, &conflict) {
+		p.revision = conflict.Revision
 	}
 	var cost *limiter.CostError
 	if errors.As(err, &cost) {
 		p.detail = fmt.Sprintf("the ask costs %d %s, and limit %q never admits more than %d at once: split the call, or raise the limit",
 			cost.Cost, cost.Unit, cost.Limit, cost.Most)
 	}
+}
+
+// detailer is an error whose problem speaks of other things than that of an ask.
+type detailer interface {
+	error
+	detail(p *problem) string
+}
+
+// bounded are the first faults of a document: an answer must not be many times as large as what it answers.
+func bounded(faults []limiter.Fault) []limiter.Fault {
+	if len(faults) <= maxFaults+2 { // as many as the reader of an ask finds
+		return faults
+	}
+	more := limiter.Fault{Detail: fmt.Sprintf("has more faults than these %d; correct them first", maxFaults)}
+	return append(faults[:maxFaults:maxFaults], more)
 }
 
 func invalid(faults ...limiter.Fault) error { return &limiter.InvalidError{Faults: faults} }
@@ -177,6 +209,14 @@ func (p *problem) append(dst []byte) []byte {
 	dst = strconv.AppendInt(dst, int64(p.status), 10)
 	dst = append(dst, `,"detail":`...)
 	dst = quote(dst, p.detail)
+	if p.status == http.StatusPreconditionFailed {
+		dst = append(dst, `,"revision":`...)
+		if p.revision == 0 {
+			dst = append(dst, "null"...)
+		} else {
+			dst = strconv.AppendInt(dst, p.revision, 10)
+		}
+	}
 	if len(p.faults) > 0 {
 		dst = append(dst, `,"errors":[`...)
 		for i, f := range p.faults {

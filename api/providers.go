@@ -11,16 +11,13 @@ import (
 	"github.com/permitd/permitd/limiter"
 )
 
-// maxPageSize is the longest page of a list, and what it is unless a client asks for less.
-const maxPageSize = 1000
-
-// providers answers GET /v1/providers, by name. The cursor of a page is the last name of the one before.
+// providers answers GET /v1/providers, by name.
 func (s *Server) providers(c echo.Context) error {
 	params, err := query(c, "cursor", "page_size")
 	if err != nil {
 		return err
 	}
-	after, size, err := page(params.Get("cursor"), params.Get("page_size"))
+	after, size, err := page(params, "providers", limiter.ValidName)
 	if err != nil {
 		return err
 	}
@@ -44,31 +41,11 @@ func (s *Server) providers(c echo.Context) error {
 		if i > 0 {
 			text = append(text, ',')
 		}
-		text = appendPolicy(text, d)
+		text = append(appendPolicy(text, d), '}')
 	}
-	text = append(text, `],"next_cursor":`...)
-	text = append(plainOrNull(text, next), '}')
+	text = appendNext(text, "providers", next)
 	c.Response().Header().Set("Cache-Control", "no-store")
 	return s.written(c, writeJSON(c, http.StatusOK, text))
-}
-
-// page reads what a client says of the page that it wants.
-func page(cursor, pageSize string) (after string, size int, err error) {
-	var faults []limiter.Fault
-	if cursor != "" && !limiter.ValidName(cursor) {
-		faults = append(faults, limiter.Fault{Pointer: "/cursor", Detail: "must be the next_cursor of the page before"})
-	}
-	size = maxPageSize
-	if pageSize != "" {
-		size, err = strconv.Atoi(pageSize)
-		if err != nil || size < 1 || size > maxPageSize {
-			faults = append(faults, limiter.Fault{Pointer: "/page_size", Detail: "must be a whole number from 1 to " + strconv.Itoa(maxPageSize)})
-		}
-	}
-	if len(faults) > 0 {
-		return "", 0, invalid(faults...)
-	}
-	return cursor, size, nil
 }
 
 // provider answers GET /v1/providers/{provider}.
@@ -84,7 +61,12 @@ func (s *Server) provider(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	tag := etag(d)
+	return s.versioned(c, version{d.Revision, d.Tag}, func() []byte { return append(appendPolicy(nil, d), '}') })
+}
+
+// versioned answers with a document, or with 304 to a client that has this version of it.
+func (s *Server) versioned(c echo.Context, v version, text func() []byte) error {
+	tag := v.etag()
 	h := c.Response().Header()
 	h["Etag"] = []string{tag}
 	h.Set("Cache-Control", "no-cache") // that is: ask again each time, by the tag
@@ -92,22 +74,17 @@ func (s *Server) provider(c echo.Context) error {
 		c.Response().WriteHeader(http.StatusNotModified)
 		return nil
 	}
-	return s.written(c, writeJSON(c, http.StatusOK, appendPolicy(nil, d)))
+	return s.written(c, writeJSON(c, http.StatusOK, text()))
 }
 
+// appendPolicy appends a policy's JSON but for the closing brace.
 func appendPolicy(dst []byte, d limiter.PolicyDoc) []byte {
 	dst = append(dst, `{"name":`...)
 	dst = plain(dst, d.Provider)
 	dst = append(dst, `,"revision":`...)
 	dst = strconv.AppendInt(dst, d.Revision, 10)
 	dst = append(dst, `,"policy":`...)
-	dst = append(dst, d.Policy.Body()...)
-	return append(dst, '}')
-}
-
-// etag tells one version of a policy from every other, also from those of a store that was emptied and filled again.
-func etag(d limiter.PolicyDoc) string {
-	return `"` + strconv.FormatInt(d.Revision, 10) + "-" + d.Tag + `"`
+	return append(dst, d.Policy.Body()...)
 }
 
 // noneMatch reports whether If-None-Match lists a tag, by the weak comparison of RFC 9110. Tags made here hold neither

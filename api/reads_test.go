@@ -63,21 +63,23 @@ func TestProviders(t *testing.T) {
 	doc := `{"limits":{}}`
 	s, _ := newTestServer(t, map[string]string{"b": doc, "a": doc, "c": doc})
 	r := serve(t, s)
+	after := func(name string) string { return newCursor("providers", name) }
 	item := func(name string) string { return `{"name":"` + name + `","revision":1,"policy":{"limits":{}}}` }
 	for path, want := range map[string]string{
-		"":                      `{"items":[` + item("a") + `,` + item("b") + `,` + item("c") + `],"next_cursor":null}`,
-		"?page_size=3":          `{"items":[` + item("a") + `,` + item("b") + `,` + item("c") + `],"next_cursor":null}`,
-		"?page_size=2":          `{"items":[` + item("a") + `,` + item("b") + `],"next_cursor":"b"}`,
-		"?page_size=2&cursor=b": `{"items":[` + item("c") + `],"next_cursor":null}`,
-		"?cursor=bb":            `{"items":[` + item("c") + `],"next_cursor":null}`,
-		"?cursor=c":             `{"items":[],"next_cursor":null}`,
+		"":                                  `{"items":[` + item("a") + `,` + item("b") + `,` + item("c") + `],"next_cursor":null}`,
+		"?page_size=3":                      `{"items":[` + item("a") + `,` + item("b") + `,` + item("c") + `],"next_cursor":null}`,
+		"?page_size=2":                      `{"items":[` + item("a") + `,` + item("b") + `],"next_cursor":"` + after("b") + `"}`,
+		"?page_size=2&cursor=" + after("b"): `{"items":[` + item("c") + `],"next_cursor":null}`,
+		"?cursor=" + after("bb"):            `{"items":[` + item("c") + `],"next_cursor":null}`,
+		"?cursor=" + after("c"):             `{"items":[],"next_cursor":null}`,
 	} {
 		if got := r.get("/v1/providers" + path); got.status != 200 || got.text != want {
 			t.Errorf("%s: %d %s, want %s", path, got.status, got.text, want)
 		}
 	}
 	for path, want := range map[string]string{
-		"?page_size=0": "/page_size", "?page_size=1001": "/page_size", "?page_size=x": "/page_size", "?cursor=A%20B": "/cursor",
+		"?page_size=0": "/page_size", "?page_size=1001": "/page_size", "?page_size=x": "/page_size", "?cursor=A%20B": "/cursor", "?cursor=b": "/cursor",
+		"?cursor=" + after("") + "&page_size=x": "/cursor /page_size", "?cursor=" + newCursor("pools", "b"): "/cursor", "?cursor=" + after("B"): "/cursor",
 		"?page=2": "/page", "?page_size=1&page_size=2": "/page_size", "?cursor=%zz": "",
 	} {
 		if p := r.get("/v1/providers"+path).problem(t, 400, "invalid-request"); p.pointers() != want {

@@ -35,16 +35,6 @@ type Options struct {
 	Surface Surface
 }
 
-// Surface is a part of the routes. Each has /healthz and /readyz.
-type Surface uint8
-
-// The surfaces.
-const (
-	Everything Surface = iota
-	PermitsOnly
-	AllButPermits
-)
-
 // Server is the HTTP face of a coordinator. It starts out not ready: /readyz is 503 until [Server.MarkReady].
 type Server struct {
 	coordinator *limiter.Coordinator
@@ -97,35 +87,6 @@ func New(c *limiter.Coordinator, opts Options) *Server {
 	s.echo.Use(s.observe)
 	s.routes(opts.Surface)
 	return s
-}
-
-func (s *Server) routes(surface Surface) {
-	s.get(needsNothing, healthPath, s.health)
-	s.get(needsNothing, readyPath, s.ready)
-	if surface != AllButPermits {
-		s.on(needsPermits, http.MethodPost, "/v1/permits", s.permit)
-		s.on(needsPermits, http.MethodPost, "/v1/permits/batch", s.batch)
-		s.on(needsPermits, http.MethodPost, "/v1/permits/:permit_id/settle", s.settle)
-		s.on(needsPermits, http.MethodPost, "/v1/permits/:permit_id/cancel", s.cancel)
-		s.on(needsPermits, http.MethodPost, "/v1/permits/:permit_id/extend", s.extend)
-	}
-	if surface != PermitsOnly {
-		s.get(needsViewer, "/v1/providers", s.providers)
-		s.get(needsViewer, "/v1/providers/:provider", s.provider)
-		s.get(needsViewer, "/v1/providers/:provider/usage", s.usage)
-	}
-}
-
-// on registers a route, and what it asks of its callers.
-func (s *Server) on(n needs, method, path string, h echo.HandlerFunc) {
-	s.echo.Add(method, path, h)
-	s.needs[route{method, path}] = n
-}
-
-// get registers a route for GET and HEAD.
-func (s *Server) get(n needs, path string, h echo.HandlerFunc) {
-	s.on(n, http.MethodGet, path, h)
-	s.on(n, http.MethodHead, path, h) // net/http leaves the body out
 }
 
 // ServeHTTP answers one request.

@@ -25,6 +25,7 @@ type Coordinator struct {
 	entries  *lru.Cache[DocID, *entryView]
 	skew     atomic.Int64 // store time less this machine's time, in microseconds, as last seen
 	attempts sync.Pool
+	self     atomic.Pointer[Instance] // while it attends
 }
 
 const (
@@ -99,14 +100,31 @@ func (c *Coordinator) end(a *attempt) (*Decision, error) {
 // run takes attempts through the store until each has a decision or an error.
 func (c *Coordinator) run(ctx context.Context, open []*attempt) {
 	begin, n := time.Now(), len(open)
+	bounded := !c.ready(ctx, open) // the store bounds its own first call only
 	for round := 0; len(open) > 0; round++ {
-		if round == 1 { // before, the store's own bound holds
+		if bounded || round == 1 {
 			var cancel context.CancelFunc
 			ctx, cancel = c.patient(ctx, begin, n)
 			defer cancel()
+			bounded = false
 		}
 		open = c.round(ctx, open, round)
 	}
+}
+
+// ready reads the policies that are not known yet, and reports whether there was nothing to read.
+func (c *Coordinator) ready(ctx context.Context, open []*attempt) bool {
+	all := true
+	for _, a := range open {
+		if a.err != nil {
+			continue
+		}
+		if _, known := c.policies.Load(a.ask.Provider); !known {
+			_, a.err = c.policy(ctx, a.ask.Provider)
+			all = false
+		}
+	}
+	return all
 }
 
 // patient bounds so many asks that began at a time.
@@ -121,24 +139,21 @@ func (c *Coordinator) patient(ctx context.Context, begin time.Time, asks int) (c
 // round resolves and decides attempts once, and returns those that have to be tried again.
 func (c *Coordinator) round(ctx context.Context, open []*attempt, round int) []*attempt {
 	charges := make([]*Charge, 0, len(open))
-	asked, again := open[:0], []*attempt(nil)
+	asked := open[:0]
 	for _, a := range open {
 		if a.err != nil {
 			continue
 		}
-		_, known := c.policies.Load(a.ask.Provider)
-		switch a.err = c.prepare(ctx, a); {
-		case a.err != nil:
-		case !known: // reading the policy took its time
-			again = append(again, a)
-		default:
-			asked, charges = append(asked, a), append(charges, &a.charge)
+		if a.err = c.prepare(ctx, a); a.err != nil {
+			continue
 		}
+		asked, charges = append(asked, a), append(charges, &a.charge)
 	}
 	if len(charges) == 0 {
-		return again
+		return nil
 	}
 	c.store.Decide(ctx, charges)
+	again := asked[:0]
 	for _, a := range asked {
 		done := c.conclude(a)
 		if !done && round >= maxRounds {
@@ -157,19 +172,11 @@ func (c *Coordinator) prepare(ctx context.Context, a *attempt) error {
 	if err != nil {
 		return err
 	}
-	k := known{policy: policy, key: c.entry(a.ask.Provider, KeyEntry, a.charge.KeyID)}
-	if a.charge.KeyID != "" {
-		a.charge.Pool = ""
-		if k.key != nil {
-			a.charge.Pool = k.key.entry.Pool
-		}
-	}
-	k = c.in(k, a.ask.Provider, a.charge.Pool)
 	if a.now == 0 {
 		a.now = c.now()
 	}
 	a.charge.NotAfter = a.now.Later(askLifetime)
-	a.resolve(k)
+	a.resolve(c.known(a.ask.Provider, policy, a.ask.KeyID, a.charge.Pool, a.now, a.fresh))
 	a.hold(policy.policy)
 	a.once()
 	return nil
@@ -205,7 +212,7 @@ func (c *Coordinator) conclude(a *attempt) bool {
 	switch o.Verdict {
 	case Stale:
 		a.err = c.adopt(a.ask.Provider, a.charge.KeyID, a.charge.Pool, &o.Current)
-		a.now = 0
+		a.now, a.fresh = 0, a.fresh || o.Current.Key != nil && o.Current.Key.Moved != ""
 		return a.err != nil
 	case Late:
 		a.now = o.Now
@@ -224,7 +231,7 @@ func (c *Coordinator) conclude(a *attempt) bool {
 	}
 	a.decision = &Decision{
 		Provider:     a.ask.Provider,
-		KeyID:        a.charge.KeyID,
+		KeyID:        a.ask.KeyID,
 		Pool:         a.charge.Pool,
 		Revision:     a.policy.record.Revision,
 		IgnoredUnits: a.ignored,
@@ -234,23 +241,6 @@ func (c *Coordinator) conclude(a *attempt) bool {
 		a.decision.PermitID, a.decision.Expires = a.charge.PermitID, o.Expires.Time()
 	}
 	return true
-}
-
-// entry is what is known of an entry, or nil; "" names none.
-func (c *Coordinator) entry(provider string, kind EntryKind, name string) *entryView {
-	if name == "" {
-		return nil
-	}
-	v, _ := c.entries.Get(DocID{provider, kind, name})
-	return v
-}
-
-// in is k with the pool that the key is in, or with itself where that is "".
-func (c *Coordinator) in(k known, provider, pool string) known {
-	if k.pool = k.key; pool != "" {
-		k.pool = c.entry(provider, PoolEntry, pool)
-	}
-	return k
 }
 
 // adopt takes over the documents that a stale answer brought.

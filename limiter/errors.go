@@ -25,6 +25,10 @@ var (
 	ErrPermitClosed = errors.New("permit closed")
 	// ErrIdempotencyMismatch: something else was asked for under the same idempotency key.
 	ErrIdempotencyMismatch = errors.New("idempotency key was used for another ask")
+	// ErrUnknownEntry: the key or pool has no entry.
+	ErrUnknownEntry = errors.New("unknown entry")
+	// ErrUnknownRevision: the revision of a policy is not kept: it never was, it was a deletion, or it is too long ago.
+	ErrUnknownRevision = errors.New("unknown revision")
 	// ErrConflict: the stored document is no longer the one that a write was made for.
 	ErrConflict = errors.New("document changed meanwhile")
 	// ErrStoreUnavailable: the store gave no answer that could be used.
@@ -68,6 +72,17 @@ func (e *CostError) Error() string {
 }
 
 func (e *CostError) Unwrap() error { return ErrCostExceedsLimit }
+
+// ConflictError says what is stored where the condition of a write does not hold. It unwraps to [ErrConflict].
+type ConflictError struct {
+	Revision int64 // of the document in force; 0 when there is none
+}
+
+func (e *ConflictError) Error() string {
+	return fmt.Sprintf("%v: revision %d is stored", ErrConflict, e.Revision)
+}
+
+func (e *ConflictError) Unwrap() error { return ErrConflict }
 
 // faults collects broken rules while something is checked.
 type faults []Fault

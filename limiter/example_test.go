@@ -16,7 +16,7 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	if _, _, err := c.PutPolicy(ctx, "openai", policy, limiter.Match{}); err != nil {
+	if _, err := c.PutPolicy(ctx, "openai", policy, limiter.Edit{}); err != nil {
 		panic(err)
 	}
 	for range 3 {

@@ -205,7 +205,7 @@ func (d *tuned) setEntry(now Instant, doc string) {
 	if err != nil {
 		d.tb.Fatalf("%s: %v", doc, err)
 	}
-	next := d.entry.nextEntry(e)
+	next := d.entry.nextEntry(e, d.policy.Generation)
 	next.At = now
 	d.entry = next.Stamped()
 	d.read()

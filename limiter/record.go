@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"maps"
 	"slices"
+	"strconv"
 )
 
 // DocID names a stored document: the policy of a provider (Kind and Name empty), or one of its entries.
@@ -20,12 +21,21 @@ type Record struct {
 	Revision int64   `json:"revision"` // from 1, one more with every write
 	Tag      string  `json:"tag"`      // random, new with every write: two histories never share one
 	At       Instant `json:"at"`       // store time of the write, set by the store
-	// Generation, of a policy, is random and new whenever the provider is created: counters of a deleted one never
-	// come back.
+	By       string  `json:"by,omitempty"`
+	Note     string  `json:"note,omitempty"`
+	// Generation is the revision at which the provider was created: counters and entries of a deleted one never come back.
 	Generation string           `json:"generation,omitempty"`
 	Body       []byte           `json:"body,omitempty"` // as written
 	Tracks     map[string]Track `json:"tracks,omitempty"`
+
+	// Of the entry of a key that was rotated (a time of 0 or less in a record that is being written is one from the write on):
+	Moved   string             `json:"moved,omitempty"`   // the key id whose entry this one's has become; nothing else counts then
+	Former  map[string]Instant `json:"former,omitempty"`  // key ids whose entry has become this one, and until when they are good
+	Subject string             `json:"subject,omitempty"` // the key id that counters are named for; "": its own
 }
+
+// Blank reports whether nothing of the record of an entry has to be kept.
+func (r Record) Blank() bool { return r.deleted() && len(r.Tracks) == 0 && r.Moved == "" }
 
 // Track is what has to be remembered of one limit (in a policy's record) or override (in an entry's) through the
 // revisions of a document, so that counters survive edits: since when its counters count what they do, and at which
@@ -54,10 +64,6 @@ const (
 // newTag is a tag: 130 random bits.
 func newTag() string { return rand.Text() }
 
-// newGeneration is 60 random bits: enough to tell a provider from those of its name that were deleted, and part of every
-// counter's name.
-func newGeneration() string { return rand.Text()[:12] }
-
 // deleted reports whether there is no document, though there may have been one.
 func (r Record) deleted() bool { return r.Body == nil }
 
@@ -71,7 +77,7 @@ func (r Record) nextPolicy(p *Policy) (next Record, restarted []string) {
 	next = r.successor()
 	next.Body = p.Body()
 	if r.deleted() {
-		next.Generation = newGeneration()
+		next.Generation = strconv.FormatInt(next.Revision, 10)
 		next.Tracks = map[string]Track{}
 	} else {
 		next.Tracks = r.goneTracks()
@@ -94,10 +100,12 @@ func (r Record) nextPolicy(p *Policy) (next Record, restarted []string) {
 	return next, restarted
 }
 
-// nextEntry is the record that follows r when e is written.
-func (r Record) nextEntry(e *Entry) Record {
+// nextEntry is the record that follows r when e is written, or, without a body, deleted, for a provider's generation.
+func (r Record) nextEntry(e *Entry, generation string) Record {
+	r = r.of(generation)
 	next := r.successor()
-	next.Body = e.Body()
+	next.Body, next.Generation = e.Body(), generation
+	next.Former, next.Subject = r.Former, r.Subject
 	next.Tracks = r.goneTracks()
 	for name, t := range next.Tracks {
 		if e.override(name) == nil && len(t.Changes) > 0 { // back to what the policy says, from now on
@@ -117,11 +125,20 @@ func (r Record) nextEntry(e *Entry) Record {
 	return next
 }
 
+// of is r, or, if it is an entry of another generation, which does not count any more, no more of it than its numbering.
+func (r Record) of(generation string) Record {
+	if r.Generation == generation {
+		return r
+	}
+	return Record{Revision: r.Revision, Tag: r.Tag, Generation: generation}
+}
+
 // nextReset is the record that follows r when the usage of some limits is forgotten: their counters get other names. In an
 // entry that is usage of its key or pool, in a policy all of it.
 func (r Record) nextReset(kind EntryKind, limits []string) Record {
 	next := r.successor()
 	next.Body, next.Tracks = r.Body, maps.Clone(r.Tracks)
+	next.Former, next.Subject = r.Former, r.Subject
 	if next.Tracks == nil {
 		next.Tracks = map[string]Track{}
 	}
@@ -191,5 +208,11 @@ func (r Record) Stamped() Record {
 		}
 	}
 	r.Tracks = tracks
+	for id, until := range r.Former {
+		if until <= 0 {
+			r.Former = maps.Clone(r.Former)
+			r.Former[id] = r.At - until
+		}
+	}
 	return r
 }

@@ -1,6 +1,9 @@
 package limiter
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // attempt is one ask on its way through the store.
 type attempt struct {
@@ -10,6 +13,7 @@ type attempt struct {
 	ignored []string
 	refusal error // why the ask can't be granted whatever the counters say; holds once the store confirms the stamps
 	now     Instant
+	fresh   bool // where the key was rotated to was read for it
 	usage   bool // show the counters of all limits that can be named, charge nothing
 
 	decision *Decision
@@ -18,9 +22,61 @@ type attempt struct {
 
 // known is what an instance believes the documents to be.
 type known struct {
-	policy *policyView
-	key    *entryView // nil: no entry
-	pool   *entryView // of a key that is in no pool, the key's own
+	policy   *policyView
+	key      *entryView // nil: no entry
+	pool     *entryView // of a key that is in no pool, the key's own
+	keyID    string     // whose entry key is; "" where no key is named
+	subject  string     // whose counters are the key's
+	poolName string     // "" for none
+	over     bool       // the key was rotated, and its time is over
+}
+
+// known is what is known of a provider, and of a key there, or, without one, of a pool ("" for none). fresh tells that where
+// the key was rotated to was read just now.
+func (c *Coordinator) known(provider string, policy *policyView, keyID, pool string, now Instant, fresh bool) known {
+	k := known{policy: policy, keyID: keyID, subject: keyID, poolName: pool}
+	if keyID != "" {
+		k.poolName = ""
+		k.keyID, k.key, k.over = c.follow(provider, policy, keyID, now, fresh)
+		if k.subject = k.keyID; k.key != nil {
+			k.poolName, k.subject = k.key.entry.Pool, cmp.Or(k.key.record.Subject, k.keyID)
+		}
+	}
+	if k.pool = k.key; k.poolName != "" {
+		k.pool = c.entry(provider, policy, PoolEntry, k.poolName)
+	}
+	return k
+}
+
+// follow finds the entry of a key, also of one that was rotated; over tells that this one's time is over. Where the entry
+// that took its place knows nothing of it, it is taken for a key without an entry until the store says otherwise.
+func (c *Coordinator) follow(provider string, policy *policyView, keyID string, now Instant, fresh bool) (id string, v *entryView, over bool) {
+	id, v = keyID, c.entry(provider, policy, KeyEntry, keyID)
+	for range maxRotations {
+		if v == nil || v.record.Moved == "" {
+			break
+		}
+		id = v.record.Moved
+		v = c.entry(provider, policy, KeyEntry, id)
+	}
+	if id == keyID {
+		return id, v, false
+	}
+	until, former := Instant(0), false
+	if v != nil {
+		until, former = v.record.Former[keyID]
+	}
+	if !former && !fresh {
+		c.entries.Remove(DocID{provider, KeyEntry, keyID})
+		return keyID, nil, false
+	}
+	return id, v, now >= until
+}
+
+// entry is what is known of an entry, or nil.
+func (c *Coordinator) entry(provider string, policy *policyView, kind EntryKind, name string) *entryView {
+	v, _ := c.entries.Get(DocID{provider, kind, name})
+	return v.under(policy)
 }
 
 // stamps are the tags of what is known.
@@ -54,6 +110,7 @@ func (k known) terms(i int) *Terms {
 // resolve fills in the charge: which counters the ask has to fit, at what cost.
 func (a *attempt) resolve(k known) {
 	c := &a.charge
+	c.KeyID, c.Pool = k.keyID, k.poolName
 	a.policy, a.refusal, a.ignored = k.policy, nil, nil
 	c.Stamps, c.Lines = k.stamps(), c.Lines[:0]
 	if !a.usage {
@@ -79,7 +136,7 @@ func (a *attempt) resolve(k known) {
 // refuse applies what entries and policy say of a key as a whole.
 func refuse(k known) error {
 	switch {
-	case k.key != nil && k.key.entry.Disabled, k.pool != nil && k.pool.entry.Disabled:
+	case k.over, k.key != nil && k.key.entry.Disabled, k.pool != nil && k.pool.entry.Disabled:
 		return ErrKeyDisabled
 	case k.policy.policy.DenyUnknown && (k.key == nil || k.key.record.deleted()):
 		return ErrUnknownKey
@@ -96,7 +153,7 @@ func (a *attempt) lines(k known) error {
 		case limit.Scope == ScopePool && c.Pool != "":
 			subject = poolSubject(c.Pool)
 		case limit.Scope != ScopeProvider:
-			subject = c.KeyID
+			subject = k.subject
 		}
 		if limit.Scope != ScopeProvider && subject == "" { // only in a query that names no key or pool
 			continue

@@ -39,12 +39,13 @@ func (c *Coordinator) Seed(ctx context.Context, docs ProviderDocs) (SeedResult, 
 		return 0, err
 	}
 	if r.Tag == "" {
+		next, _ := r.nextPolicy(docs.Policy)
+		next.Note = "stored at start, from the file of policies"
 		for _, e := range docs.Entries { // before the policy, so that whoever sees the provider sees its entries
-			if err := c.seedEntry(ctx, docs.Provider, e); err != nil {
+			if err := c.seedEntry(ctx, docs.Provider, next.Generation, e); err != nil {
 				return 0, fmt.Errorf("%s entry %s: %w", e.Entry.Kind, e.Name, err)
 			}
 		}
-		next, _ := r.nextPolicy(docs.Policy)
 		r, err = c.store.Swap(ctx, id, r.Tag, next)
 		if err == nil {
 			return SeedStored, nil
@@ -60,8 +61,8 @@ func (c *Coordinator) Seed(ctx context.Context, docs ProviderDocs) (SeedResult, 
 }
 
 // seedEntry stores an entry unless there is one.
-func (c *Coordinator) seedEntry(ctx context.Context, provider string, e EntryDoc) error {
-	_, err := c.store.Swap(ctx, DocID{provider, e.Entry.Kind, e.Name}, "", Record{}.nextEntry(e.Entry))
+func (c *Coordinator) seedEntry(ctx context.Context, provider, generation string, e EntryDoc) error {
+	_, err := c.store.Swap(ctx, DocID{provider, e.Entry.Kind, e.Name}, "", Record{}.nextEntry(e.Entry, generation))
 	if errors.Is(err, ErrConflict) {
 		return nil
 	}

@@ -102,7 +102,7 @@ func (c *Coordinator) amend(ctx context.Context, permitID string, k *Closing, co
 			}
 			return &o.Hold, &r, nil
 		case Stale:
-			if err := c.adopt(k.Provider, r.KeyID, r.Pool, &o.Current); err != nil && !errors.Is(err, ErrUnknownProvider) {
+			if err := c.adopt(k.Provider, k.KeyID, k.Pool, &o.Current); err != nil && !errors.Is(err, ErrUnknownProvider) {
 				return nil, nil, err
 			}
 		case Late:
@@ -125,8 +125,13 @@ func (c *Coordinator) resolveClosing(ctx context.Context, closing *Closing, h *H
 	if err != nil {
 		return err
 	}
-	k := c.in(known{policy: policy, key: c.entry(closing.Provider, KeyEntry, r.KeyID)}, closing.Provider, r.Pool)
-	closing.KeyID, closing.Pool, closing.Once = r.KeyID, r.Pool, r.Once
+	k := c.known(closing.Provider, policy, r.KeyID, "", now, closing.Stamps != Stamps{})
+	if k.poolName != r.Pool { // it was in another when it was charged
+		if k.poolName, k.pool = r.Pool, k.key; r.Pool != "" {
+			k.pool = c.entry(closing.Provider, policy, PoolEntry, r.Pool)
+		}
+	}
+	closing.KeyID, closing.Pool, closing.Once = k.keyID, k.poolName, r.Once
 	closing.Stamps, closing.Lines = k.stamps(), closing.Lines[:0]
 	for i := range r.Lines {
 		reserved, receipt := &r.Lines[i], h.Receipts[i]

@@ -124,7 +124,7 @@ func (s *shelf) entry(kind EntryKind, name, doc string) {
 		s.tb.Fatalf("%s: %v", doc, err)
 	}
 	id := DocID{"acme", kind, name}
-	next := s.docs[id].nextEntry(e)
+	next := s.docs[id].nextEntry(e, s.docs[DocID{Provider: "acme"}].Generation)
 	next.At = s.now
 	s.docs[id] = next.Stamped()
 }

@@ -38,8 +38,23 @@ type Store interface {
 
 	// Swap writes next if the stored record still has the tag prev ("" for none), sets its time, and returns it as Load
 	// would. Otherwise it writes nothing and returns the stored record with [ErrConflict]. When Swap returns, no charge
-	// resolved under the earlier record is granted any more.
+	// resolved under the earlier record is granted any more. A record of which nothing needs to be kept ([Record.Blank]) is
+	// forgotten; of policies, every record that is written is kept in the history too, the last [HistoryLength] of them.
 	Swap(ctx context.Context, id DocID, prev string, next Record) (Record, error)
+
+	// History reads the records of a policy that were written before a revision (0: all), the newest first, at most n.
+	// They have no tags and tracks.
+	History(ctx context.Context, provider string, before int64, n int) ([]Record, error)
+
+	// List reads the entries of one kind that are after a name, in the order of their names, at most n.
+	List(ctx context.Context, provider string, kind EntryKind, after string, n int) ([]NamedRecord, error)
+
+	// Clear forgets the entries of a provider that was deleted: those of that generation.
+	Clear(ctx context.Context, provider, generation string) error
+
+	// Instances are those that announced themselves in the last [InstanceLife], by id; self, unless it is nil, among them
+	// from now on.
+	Instances(ctx context.Context, self *Instance) ([]Instance, error)
 
 	// Patience is how long answering an ask, or closing a hold, may take, all calls of the store together. Of more than 128
 	// asks at once it is so much for each 128, up to 8 times. 0: as long as it takes, for a store that never waits.
@@ -47,6 +62,12 @@ type Store interface {
 
 	// Providers are the names of all providers that have a policy, sorted.
 	Providers(ctx context.Context) ([]string, error)
+}
+
+// NamedRecord is an entry and its name.
+type NamedRecord struct {
+	Name string
+	Record
 }
 
 // Verdict is what a store made of a charge.

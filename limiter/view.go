@@ -106,6 +106,14 @@ func newEntryView(kind EntryKind, r Record) (*entryView, error) {
 	return v, nil
 }
 
+// under is the entry as far as it counts under a policy.
+func (v *entryView) under(p *policyView) *entryView {
+	if v == nil || v.record.Generation == p.record.Generation {
+		return v
+	}
+	return &entryView{record: v.record.of(p.record.Generation), entry: &Entry{Kind: v.entry.Kind}}
+}
+
 // terms are those of the i-th limit of the policy for this entry. Overrides of a limit that the policy no longer has, or
 // that no longer fit it, are passed over.
 func (v *entryView) terms(p *policyView, i int) *Terms {

@@ -4,162 +4,112 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+
+	jsonpatch "github.com/evanphx/json-patch/v5"
 )
 
-// Match is the condition of a write. The zero Match is none: the write is made on top of whatever is stored.
-type Match struct {
+// Edit is the condition of a write, and who makes it and why. The zero Edit has no condition: the write is made on top of
+// whatever is stored, and no other is lost.
+type Edit struct {
 	Tag    string // only if the document has this tag
 	Absent bool   // only if there is no document
+	By     string // who: goes into the history
+	Note   string // why: goes into the history
 }
 
 // holds reports whether the write may be made on top of r.
-func (m Match) holds(r Record) bool {
-	return (m.Tag == "" || m.Tag == r.Tag && !r.deleted()) && (!m.Absent || r.deleted())
+func (e Edit) holds(r Record) bool {
+	return (e.Tag == "" || e.Tag == r.Tag && !r.deleted()) && (!e.Absent || r.deleted())
 }
 
-// PutPolicy creates or replaces the policy of a provider. When it returns, no instance grants under the one before.
-// Units used stay used; restarted names the limits whose counters start afresh all the same, because the edit changed
-// what they count. [ErrConflict] means that match did not hold and nothing was written; the document returned is then
-// the one in force.
-func (c *Coordinator) PutPolicy(ctx context.Context, provider string, p *Policy, match Match) (doc PolicyDoc, restarted []string, err error) {
-	if !ValidName(provider) {
-		return PolicyDoc{}, nil, &InvalidError{[]Fault{{"", "a provider's name must match " + namePattern}}}
-	}
-	r, err := c.swap(ctx, DocID{Provider: provider}, match, func(r Record) (next Record, _ error) {
-		next, restarted = r.nextPolicy(p)
-		return next, nil
-	})
-	if err != nil && !errors.Is(err, ErrConflict) || r.deleted() {
-		return PolicyDoc{}, nil, err
-	}
-	v, adoptErr := c.adoptPolicy(provider, r)
-	if adoptErr != nil {
-		return PolicyDoc{}, nil, adoptErr
-	}
-	return PolicyDoc{provider, r.Revision, r.Tag, v.policy}, restarted, err
+// WrittenPolicy is a policy as it was written.
+type WrittenPolicy struct {
+	PolicyDoc
+	Created   bool     // there was none
+	Restarted []string // limits whose counters start afresh, because the edit changed what they count
 }
 
-// PutEntry creates or replaces the entry of a key or pool (name: the key id, or the pool's name). The document is checked
-// against the policy in force.
-func (c *Coordinator) PutEntry(ctx context.Context, provider, name string, kind EntryKind, doc []byte, match Match) error {
-	if kind == KeyEntry && !ValidKeyID(name) || kind == PoolEntry && !ValidName(name) {
-		return &InvalidError{[]Fault{{"", fmt.Sprintf("not the name of a %s", kind)}}}
-	}
-	policy, err := c.Policy(ctx, provider)
-	if err != nil {
-		return err
-	}
-	e, err := ParseEntry(kind, doc, policy.Policy)
-	if err != nil {
-		return err
-	}
-	_, err = c.swap(ctx, DocID{provider, kind, name}, match, func(r Record) (Record, error) { return r.nextEntry(e), nil })
-	return err
-}
-
-// ResetQuery says whose usage is to be forgotten: that of a key, of a pool, of the provider as a whole (neither), or, with
-// All, of everybody.
-type ResetQuery struct {
-	Provider string
-	KeyID    string
-	Pool     string
-	All      bool
-	Limits   []string // by name; none: all of that scope
-}
-
-// Reset forgets usage: the counters start afresh, whatever holds are open. Slots that are held are forgotten too. It is a
-// write of the document that the usage belongs to (the entry of the key or pool, or the policy), and as certain: when it
-// returns, no instance decides by the old counters. It returns the limits, and that document's revision.
+// PutPolicy creates or replaces the policy of a provider. When it returns, no instance grants under the one before. Units
+// used stay used, but for limits that are restarted.
 //
-// A key that is in no pool is its own for limits of scope pool; of one that is in a pool, name that.
-func (c *Coordinator) Reset(ctx context.Context, q ResetQuery) (limits []string, revision int64, err error) {
-	if err := (&UsageQuery{Provider: q.Provider, KeyID: q.KeyID, Pool: q.Pool}).validate(); err != nil {
-		return nil, 0, err
+// Errors of all writes: [ErrInvalid], a [*ConflictError] when the condition of the edit does not hold, [ErrUnknownProvider],
+// and [ErrStoreUnavailable], after which the write may have been made or not.
+func (c *Coordinator) PutPolicy(ctx context.Context, provider string, p *Policy, e Edit) (WrittenPolicy, error) {
+	return c.writePolicy(ctx, provider, e, func(Record) (*Policy, error) { return p, nil })
+}
+
+// PatchPolicy applies a JSON merge patch (RFC 7396) to the policy in force, whichever that is.
+func (c *Coordinator) PatchPolicy(ctx context.Context, provider string, patch []byte, e Edit) (WrittenPolicy, error) {
+	if err := checkPatch(patch); err != nil {
+		return WrittenPolicy{}, err
 	}
-	if q.KeyID != "" && q.Pool != "" || q.All && (q.KeyID != "" || q.Pool != "") {
-		return nil, 0, &InvalidError{[]Fault{{"", "name one of key_id, pool and all_keys, or none for the limits of the provider"}}}
-	}
-	id := DocID{Provider: q.Provider}
-	switch {
-	case q.Pool != "":
-		id.Kind, id.Name = PoolEntry, q.Pool
-	case q.KeyID != "":
-		id.Kind, id.Name = KeyEntry, q.KeyID
-	}
-	stored, err := c.swap(ctx, id, Match{}, func(r Record) (Record, error) {
-		policy, entry := r, Record{}
-		if id.Kind != "" {
-			if policy, err = c.store.Load(ctx, DocID{Provider: q.Provider}); err != nil {
-				return Record{}, err
-			}
-			entry = r
+	return c.writePolicy(ctx, provider, e, func(r Record) (*Policy, error) {
+		if r.deleted() {
+			return nil, fmt.Errorf("%w: %q", ErrUnknownProvider, provider)
 		}
-		p, err := c.adoptPolicy(q.Provider, policy)
+		doc, err := mergePatch(r.Body, patch)
 		if err != nil {
-			return Record{}, err
+			return nil, err
 		}
-		e, err := newEntryView(id.Kind, entry)
-		if err != nil {
-			return Record{}, err
-		}
-		limits, err = q.limits(p.policy, q.scopes(e.entry.Pool))
-		return r.nextReset(id.Kind, limits), err
+		return ParsePolicy(doc)
 	})
-	return limits, stored.Revision, err
 }
 
-// scopes are those of limits whose usage is meant, given the pool that the key is in.
-func (q *ResetQuery) scopes(pool string) []Scope {
-	switch {
-	case q.All:
-		return []Scope{ScopeProvider, ScopePool, ScopeKey}
-	case q.Pool != "":
-		return []Scope{ScopePool}
-	case q.KeyID != "" && pool == "":
-		return []Scope{ScopeKey, ScopePool}
-	case q.KeyID != "":
-		return []Scope{ScopeKey}
+// DeletePolicy deletes a provider: its policy and its entries. Its counters never come back, and its numbering goes on if it
+// is created again.
+func (c *Coordinator) DeletePolicy(ctx context.Context, provider string, e Edit) error {
+	generation := ""
+	_, err := c.swap(ctx, DocID{Provider: provider}, e, func(r Record) (Record, error) {
+		if r.deleted() {
+			return Record{}, fmt.Errorf("%w: %q", ErrUnknownProvider, provider)
+		}
+		generation = r.Generation
+		return r.successor(), nil
+	})
+	if err != nil {
+		return err
 	}
-	return []Scope{ScopeProvider}
+	c.policies.Delete(provider)
+	return c.store.Clear(ctx, provider, generation)
 }
 
-// limits are those that are meant, of certain scopes.
-func (q *ResetQuery) limits(p *Policy, scopes []Scope) (names []string, err error) {
-	var f faults
-	for i, name := range q.Limits {
-		at := fmt.Sprintf("/limits/%d", i)
-		switch l := p.Limit(name); {
-		case l == nil:
-			f.add(at, "the policy has no limit of this name")
-		case !slices.Contains(scopes, l.Scope):
-			f.add(at, "is a limit of scope %s, whose usage is not that of whom this names (a key in a pool: name the pool)", l.Scope)
-		case !slices.Contains(names, name):
-			names = append(names, name)
+// writePolicy writes what next makes of the policy in force.
+func (c *Coordinator) writePolicy(ctx context.Context, provider string, e Edit, next func(Record) (*Policy, error)) (w WrittenPolicy, err error) {
+	if !ValidName(provider) {
+		return w, &InvalidError{[]Fault{{"", "a provider's name must match " + namePattern}}}
+	}
+	r, err := c.swap(ctx, DocID{Provider: provider}, e, func(r Record) (Record, error) {
+		p, err := next(r)
+		if err != nil {
+			return Record{}, err
 		}
+		record, restarted := r.nextPolicy(p)
+		w.Created, w.Restarted = r.deleted(), restarted
+		return record, nil
+	})
+	if err != nil {
+		return WrittenPolicy{}, err
 	}
-	for _, l := range p.Limits {
-		if len(q.Limits) == 0 && slices.Contains(scopes, l.Scope) {
-			names = append(names, l.Name)
-		}
+	v, err := c.adoptPolicy(provider, r)
+	if err != nil {
+		return WrittenPolicy{}, err
 	}
-	if len(names) == 0 && len(f) == 0 {
-		f.add("/limits", "the policy has no limit of this scope")
-	}
-	return names, f.err()
+	w.PolicyDoc = PolicyDoc{provider, r.Revision, r.Tag, v.policy}
+	return w, nil
 }
 
 // swap writes what next makes of the stored record, again and again until nobody else wrote in between.
-func (c *Coordinator) swap(ctx context.Context, id DocID, match Match, next func(Record) (Record, error)) (Record, error) {
+func (c *Coordinator) swap(ctx context.Context, id DocID, e Edit, next func(Record) (Record, error)) (Record, error) {
 	r, err := c.store.Load(ctx, id)
 	for err == nil {
-		if !match.holds(r) {
-			return r, ErrConflict
+		if !e.holds(r) {
+			return Record{}, conflict(r)
 		}
 		var stored, wanted Record
 		if wanted, err = next(r); err != nil {
 			return Record{}, err
 		}
+		wanted.By, wanted.Note = e.By, e.Note
 		if stored, err = c.store.Swap(ctx, id, r.Tag, wanted); err == nil {
 			return stored, nil
 		}
@@ -168,4 +118,28 @@ func (c *Coordinator) swap(ctx context.Context, id DocID, match Match, next func
 		}
 	}
 	return Record{}, err
+}
+
+// conflict is that a write was not made for the record that is stored.
+func conflict(r Record) error {
+	if r.deleted() {
+		return &ConflictError{}
+	}
+	return &ConflictError{r.Revision}
+}
+
+// checkPatch finds what would be lost in a patch: text that is not JSON, and members that are there twice.
+func checkPatch(patch []byte) error {
+	var f faults
+	parseTree(patch, &f)
+	return f.err()
+}
+
+// mergePatch is a document with a checked patch applied.
+func mergePatch(doc, patch []byte) ([]byte, error) {
+	merged, err := jsonpatch.MergePatch(doc, patch)
+	if err != nil {
+		return nil, &InvalidError{[]Fault{{"", "must be a merge patch: a JSON object with the members to be changed, null for those to be removed"}}}
+	}
+	return merged, nil
 }

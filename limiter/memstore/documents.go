@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/tidwall/btree"
+
 	"github.com/permitd/permitd/limiter"
 )
 
@@ -22,6 +24,9 @@ type provider struct {
 	policy  atomic.Pointer[limiter.Record]
 	entries sync.Map     // limiter.DocID → *limiter.Record
 	count   atomic.Int64 // of entries
+	mu      sync.Mutex   // of what follows
+	names   map[limiter.EntryKind]*btree.Set[string]
+	history []limiter.Record // the oldest first
 }
 
 func (d *documents) provider(name string) *provider {
@@ -54,12 +59,41 @@ func (p *provider) load(id limiter.DocID) *limiter.Record {
 
 func (p *provider) store(id limiter.DocID, r *limiter.Record) {
 	if id.Kind == "" {
+		p.remember(*r)
 		p.policy.Store(r)
 		return
 	}
-	if _, had := p.entries.Swap(id, r); !had {
+	if r.Blank() {
+		p.forget(id)
+	} else if _, had := p.entries.Swap(id, r); !had {
 		p.count.Add(1)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.names[id.Kind] == nil {
+			p.names[id.Kind] = &btree.Set[string]{}
+		}
+		p.names[id.Kind].Insert(id.Name)
 	}
+}
+
+func (p *provider) forget(id limiter.DocID) {
+	if _, had := p.entries.LoadAndDelete(id); had {
+		p.count.Add(-1)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.names[id.Kind].Delete(id.Name)
+	}
+}
+
+// remember adds to the history of the policy.
+func (p *provider) remember(r limiter.Record) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r.Tag, r.Tracks = "", nil
+	if len(p.history) == limiter.HistoryLength {
+		p.history = slices.Delete(p.history, 0, 1)
+	}
+	p.history = append(p.history, r)
 }
 
 // current reports whether a charge was resolved under the documents that are in force, and where it was not fills in
@@ -110,7 +144,7 @@ func (s *Store) Swap(ctx context.Context, id limiter.DocID, prev string, next li
 		return *changed(r, prev), limiter.ErrConflict
 	}
 	if p == nil {
-		p = &provider{}
+		p = &provider{names: map[limiter.EntryKind]*btree.Set[string]{}}
 		all := map[string]*provider{id.Provider: p}
 		maps.Copy(all, d.all())
 		d.providers.Store(&all)
@@ -120,6 +154,68 @@ func (s *Store) Swap(ctx context.Context, id limiter.DocID, prev string, next li
 	p.store(id, &next)
 	s.barrier()
 	return next, nil
+}
+
+// History implements [limiter.Store].
+func (s *Store) History(ctx context.Context, provider string, before int64, n int) ([]limiter.Record, error) {
+	p := s.documents.provider(provider)
+	if p == nil {
+		return nil, context.Cause(ctx)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var records []limiter.Record
+	for _, r := range slices.Backward(p.history) {
+		if len(records) < n && (before == 0 || r.Revision < before) {
+			records = append(records, r)
+		}
+	}
+	return records, context.Cause(ctx)
+}
+
+// List implements [limiter.Store].
+func (s *Store) List(ctx context.Context, provider string, kind limiter.EntryKind, after string, n int) ([]limiter.NamedRecord, error) {
+	p := s.documents.provider(provider)
+	if p == nil {
+		return nil, context.Cause(ctx)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var records []limiter.NamedRecord
+	if p.names[kind] != nil {
+		p.names[kind].Ascend(after, func(name string) bool {
+			if name != after {
+				if r := p.load(limiter.DocID{Provider: provider, Kind: kind, Name: name}); r != nil {
+					records = append(records, limiter.NamedRecord{Name: name, Record: *r})
+				}
+			}
+			return len(records) < n
+		})
+	}
+	return records, context.Cause(ctx)
+}
+
+// Clear implements [limiter.Store].
+func (s *Store) Clear(ctx context.Context, provider, generation string) error {
+	s.documents.writing.Lock()
+	defer s.documents.writing.Unlock()
+	if p := s.documents.provider(provider); p != nil {
+		p.entries.Range(func(id, r any) bool {
+			if r.(*limiter.Record).Generation == generation {
+				p.forget(id.(limiter.DocID))
+			}
+			return true
+		})
+	}
+	return context.Cause(ctx)
+}
+
+// Instances implements [limiter.Store]: a store in memory has one.
+func (s *Store) Instances(ctx context.Context, self *limiter.Instance) ([]limiter.Instance, error) {
+	if self != nil {
+		return []limiter.Instance{*self}, context.Cause(ctx)
+	}
+	return nil, context.Cause(ctx)
 }
 
 // Providers implements [limiter.Store].

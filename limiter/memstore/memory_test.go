@@ -27,7 +27,7 @@ func newMemory(t *testing.T, most int, limits string) *memory {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := m.coordinator.PutPolicy(context.Background(), "openai", p, limiter.Match{}); err != nil {
+	if _, err := m.coordinator.PutPolicy(context.Background(), "openai", p, limiter.Edit{}); err != nil {
 		t.Fatal(err)
 	}
 	return m

@@ -14,6 +14,16 @@ type keys struct{ prefix string }
 
 func (k keys) providers() string { return k.prefix + ":" + layout + ":providers" }
 
+func (k keys) instances() string { return k.prefix + ":" + layout + ":instances" }
+
+// history is the list of what was written of a policy, the newest first.
+func (k keys) history(provider string) string { return k.of(provider) + "history" }
+
+// names is the sorted set of the names of entries.
+func (k keys) names(provider string, kind limiter.EntryKind) string {
+	return k.of(provider) + string(kind) + "s"
+}
+
 // of is what all keys of a provider begin with. Names of providers have no braces, so the hash tag is what it looks like.
 func (k keys) of(provider string) string { return k.prefix + ":" + layout + ":{" + provider + "}:" }
 

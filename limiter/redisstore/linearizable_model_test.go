@@ -267,7 +267,8 @@ func (e worldEntry) put(c *limiter.Coordinator, provider string, k int) error {
 		override = fmt.Sprintf(`%q:{"amount":%d}`, limitNames[limit], e.amount)
 	}
 	doc := fmt.Sprintf(`{"disabled":%t,"limits":{%s}%s}`, e.disabled, override, pool)
-	return c.PutEntry(context.Background(), provider, name, kind, []byte(doc), limiter.Match{})
+	_, err := c.PutEntry(context.Background(), limiter.DocID{Provider: provider, Kind: kind, Name: name}, []byte(doc), limiter.Edit{})
+	return err
 }
 
 func keyID(k int) string { return limiter.KeyID("sk-" + strconv.Itoa(k)) }
@@ -284,6 +285,10 @@ func readDecision(d *limiter.Decision, err error) answer {
 }
 
 func readDoc(d limiter.PolicyDoc, err error) answer {
+	var conflict *limiter.ConflictError
+	if errors.As(err, &conflict) {
+		d.Revision = conflict.Revision
+	}
 	return answer{failure: failureOf(err), revision: d.Revision}
 }
 

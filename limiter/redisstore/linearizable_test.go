@@ -102,7 +102,7 @@ func (f *fleet) history(rng *mathrand.Rand, factor int64) *history {
 	}
 	err := f.stores[0].client.Set(ctx, f.clock, w.now*1e6, 0).Err()
 	if err == nil {
-		_, _, err = c.PutPolicy(ctx, h.provider, w.policy(), limiter.Match{Absent: true})
+		_, err = c.PutPolicy(ctx, h.provider, w.policy(), limiter.Edit{Absent: true})
 	}
 	for k := range worldKeys {
 		if w.entries[k].pooled = rng.IntN(2) == 0; w.entries[k].pooled && err == nil {
@@ -216,8 +216,8 @@ func (h *history) do(c *limiter.Coordinator, in op, tag string) answer {
 		return readDecision(c.Usage(ctx, q))
 	case opTune:
 		w := world{quota: h.begin.quota, amounts: in.amounts}
-		doc, _, err := c.PutPolicy(ctx, h.provider, w.policy(), limiter.Match{Tag: tag})
-		return readDoc(doc, err)
+		doc, err := c.PutPolicy(ctx, h.provider, w.policy(), limiter.Edit{Tag: tag})
+		return readDoc(doc.PolicyDoc, err)
 	case opEnter:
 		return answer{failure: failureOf(in.entry.put(c, h.provider, in.key))}
 	case opRead:

@@ -79,7 +79,7 @@ func (c *crowd) edit() {
 			case <-time.After(time.Millisecond):
 			}
 			id, label := limiter.KeyID("sk-"+strconv.Itoa(n%len(c.keys))), `{"label":"`+strconv.Itoa(n)+`"}`
-			_ = c.instances[0].PutEntry(context.Background(), "p", id, limiter.KeyEntry, []byte(label), limiter.Match{}) // may be lost
+			_, _ = c.instances[0].PutEntry(context.Background(), limiter.DocID{Provider: "p", Kind: limiter.KeyEntry, Name: id}, []byte(label), limiter.Edit{}) // may be lost
 		}
 	})
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"slices"
 	"sync"
 	"time"
 
@@ -174,44 +173,6 @@ func (s *Store) put(asks []ask) {
 	}
 }
 
-// Load implements [limiter.Store].
-func (s *Store) Load(ctx context.Context, id limiter.DocID) (limiter.Record, error) {
-	stored, err := s.aside(ctx, func(ctx context.Context) (any, error) { return s.side.Get(ctx, s.keys.document(id)).Result() })
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return limiter.Record{}, s.failed(ctx, err)
-	}
-	text, _ := stored.(string)
-	return s.read(text)
-}
-
-// Swap implements [limiter.Store]. A call whose reply is lost is sent again: one that was carried out is known by the
-// tag of the document it wrote.
-func (s *Store) Swap(ctx context.Context, id limiter.DocID, prev string, next limiter.Record) (limiter.Record, error) {
-	rest, err := encodeRecord(next)
-	if err != nil {
-		return limiter.Record{}, err
-	}
-	if id.Kind == "" { // before the policy, so that no policy is ever missing in the list
-		if err := s.side.SAdd(ctx, s.keys.providers(), id.Provider).Err(); err != nil {
-			return limiter.Record{}, s.failed(ctx, err)
-		}
-	}
-	result, err := s.again(ctx, unhurried, s.scripts.swap, []string{s.keys.document(id)}, prev, next.Tag, rest)
-	if err != nil {
-		return limiter.Record{}, s.failed(ctx, err)
-	}
-	parts, ok := result.([]any)
-	if !ok || len(parts) != 2 {
-		return limiter.Record{}, s.failed(ctx, errReply)
-	}
-	text, _ := parts[1].(string)
-	r, err := s.read(text)
-	if err == nil && parts[0] != int64(1) {
-		err = limiter.ErrConflict
-	}
-	return r, err
-}
-
 const (
 	tries     = 3             // to get a reply from a script that may run twice
 	unhurried = math.MaxInt64 // however long that takes
@@ -252,34 +213,6 @@ func (s *Store) aside(ctx context.Context, call func(context.Context) (any, erro
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-}
-
-// Providers implements [limiter.Store].
-func (s *Store) Providers(ctx context.Context) ([]string, error) {
-	all, err := s.side.SMembers(ctx, s.keys.providers()).Result()
-	if err != nil {
-		return nil, s.failed(ctx, err)
-	}
-	names := all[:0]
-	for _, name := range all {
-		r, err := s.Load(ctx, limiter.DocID{Provider: name})
-		if err != nil {
-			return nil, err
-		}
-		if r.Body != nil {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names, nil
-}
-
-func (s *Store) read(text string) (limiter.Record, error) {
-	r, err := decodeRecord(text)
-	if err != nil {
-		return limiter.Record{}, unavailable(err)
-	}
-	return r, nil
 }
 
 // failed is the context's error if it has ended, else that Redis failed.

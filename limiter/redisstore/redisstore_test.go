@@ -75,7 +75,7 @@ func put(t testing.TB, c *limiter.Coordinator, provider, doc string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := c.PutPolicy(context.Background(), provider, p, limiter.Match{}); err != nil {
+	if _, err := c.PutPolicy(context.Background(), provider, p, limiter.Edit{}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -36,11 +36,15 @@ var (
 	holdSource string
 	//go:embed lua/swap.lua
 	swapSource string
+	//go:embed lua/clear.lua
+	clearSource string
+	//go:embed lua/instances.lua
+	instancesSource string
 )
 
 // scripts are what the store runs. The first line of each says what Redis has to refuse before it starts: a full Redis
 // refuses to charge, but still lets charges be taken back, and limits be tuned.
-type scripts struct{ acquire, undo, close, hold, swap script }
+type scripts struct{ acquire, undo, close, hold, swap, clear, instances script }
 
 func newScripts(clock string) scripts {
 	return scripts{
@@ -48,8 +52,10 @@ func newScripts(clock string) scripts {
 		undo:    newScript("#!lua flags=allow-oom", clock, argsSource, advanceSource, refundSource, undoSource, writeSource, "return kept"),
 		close: newScript("#!lua flags=allow-oom", clock, argsSource, advanceSource, refundSource, keptSource, closeSource, writeSource,
 			"return answer(GRANTED, record)"),
-		hold: newScript("#!lua flags=no-writes", clock, keptSource, holdSource),
-		swap: newScript("#!lua flags=allow-oom", clock, swapSource),
+		hold:      newScript("#!lua flags=no-writes", clock, keptSource, holdSource),
+		swap:      newScript("#!lua flags=allow-oom", clock, swapSource),
+		clear:     newScript("#!lua flags=allow-oom", clearSource),
+		instances: newScript("#!lua flags=allow-oom", clock, instancesSource),
 	}
 }
 

@@ -115,7 +115,7 @@ func testSubjects(t *testing.T, b Backend) {
 		"pool":  {"scope":"pool","kind":"rate","amount":3,"per":"1m"},
 		"model": {"scope":"provider","kind":"rate","amount":2,"per":"1m","per_model":true}`)
 	for _, key := range []string{"sk-a", "sk-b", "sk-c", "sk-d"} {
-		if err := n.PutEntry(context.Background(), provider, limiter.KeyID(key), limiter.KeyEntry, []byte(`{"pool":"acme"}`), limiter.Match{}); err != nil {
+		if _, err := n.PutEntry(context.Background(), limiter.DocID{Provider: provider, Kind: limiter.KeyEntry, Name: limiter.KeyID(key)}, []byte(`{"pool":"acme"}`), limiter.Edit{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -102,7 +102,7 @@ func testConcurrentSwap(t *testing.T, b Backend) {
 	for range writers {
 		wg.Go(func() {
 			for range edits {
-				if _, _, err := c.PutPolicy(context.Background(), provider, p, limiter.Match{}); err != nil {
+				if _, err := c.PutPolicy(context.Background(), provider, p, limiter.Edit{}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -123,7 +123,7 @@ func testNoOldRevision(t *testing.T, b Backend) {
 	roomy := policy(t, `"rpd": {"scope":"provider","kind":"quota","amount":1000000000,"per":"month"}`)
 	shut := policy(t, `"rpd": {"scope":"provider","kind":"quota","amount":1,"per":"month"}`)
 	put := func(p *limiter.Policy) {
-		if _, _, err := writer.PutPolicy(context.Background(), provider, p, limiter.Match{}); err != nil {
+		if _, err := writer.PutPolicy(context.Background(), provider, p, limiter.Edit{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -104,7 +104,7 @@ func testOverrides(t *testing.T, b Backend) {
 		"rpd": {"scope":"pool","kind":"quota","amount":100,"per":"day"}`)
 	put := func(name string, kind limiter.EntryKind, doc string) {
 		t.Helper()
-		if err := n.PutEntry(ctx, provider, name, kind, []byte(doc), limiter.Match{}); err != nil {
+		if _, err := n.PutEntry(ctx, limiter.DocID{Provider: provider, Kind: kind, Name: name}, []byte(doc), limiter.Edit{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -184,7 +184,7 @@ func testSettleAfterEdits(t *testing.T, b Backend) {
 	n.remaining("other", 1000)
 	p = n.hold(0, requests(100)) // now the key leaves its pool of its own, and is disabled
 	id := limiter.KeyID("sk-1")
-	if err := n.PutEntry(context.Background(), provider, id, limiter.KeyEntry, []byte(`{"disabled":true,"limits":{"rpd":{"amount":500}}}`), limiter.Match{}); err != nil {
+	if _, err := n.PutEntry(context.Background(), limiter.DocID{Provider: provider, Kind: limiter.KeyEntry, Name: id}, []byte(`{"disabled":true,"limits":{"rpd":{"amount":500}}}`), limiter.Edit{}); err != nil {
 		t.Fatal(err)
 	}
 	n.settle(p, requests(200), by{"rpd": 100, "new": 100, "other": 100}, nil)
@@ -226,7 +226,7 @@ func testCloseOnce(t *testing.T, b Backend) {
 	c := limiter.New(store)
 	p := policy(t, `"all": {"scope":"provider","kind":"quota","amount":1000000,"per":"month"}`)
 	ctx := context.Background()
-	if _, _, err := c.PutPolicy(ctx, provider, p, limiter.Match{}); err != nil {
+	if _, err := c.PutPolicy(ctx, provider, p, limiter.Edit{}); err != nil {
 		t.Fatal(err)
 	}
 	want := int64(0)

@@ -89,7 +89,7 @@ func testOnceTogether(t *testing.T, b Backend) {
 	ctx := context.Background()
 	instances := []*limiter.Coordinator{limiter.New(store), limiter.New(store)}
 	p := policy(t, `"all": {"scope":"provider","kind":"quota","amount":1000000,"per":"month"}`)
-	if _, _, err := instances[0].PutPolicy(ctx, provider, p, limiter.Match{}); err != nil {
+	if _, err := instances[0].PutPolicy(ctx, provider, p, limiter.Edit{}); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 20 {

@@ -24,14 +24,14 @@ func testConcurrentAllOrNothing(t *testing.T, b Backend) {
 		"acct": {"scope":"pool","kind":"quota","amount":90,"per":"month"},
 		"key":  {"scope":"key","kind":"quota","amount":50,"per":"month"}`)
 	ctx := context.Background()
-	if _, _, err := c.PutPolicy(ctx, provider, p, limiter.Match{}); err != nil {
+	if _, err := c.PutPolicy(ctx, provider, p, limiter.Edit{}); err != nil {
 		t.Fatal(err)
 	}
 	keys := make([]string, 16)
 	for i := range keys {
 		keys[i] = limiter.KeyID("sk-" + strconv.Itoa(i))
 		doc := `{"pool":"pool-` + strconv.Itoa(i/4) + `"}`
-		if err := c.PutEntry(ctx, provider, keys[i], limiter.KeyEntry, []byte(doc), limiter.Match{}); err != nil {
+		if _, err := c.PutEntry(ctx, limiter.DocID{Provider: provider, Kind: limiter.KeyEntry, Name: keys[i]}, []byte(doc), limiter.Edit{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -109,7 +109,7 @@ func testBound(t *testing.T, b Backend) {
 	const amount, per, burst = 50_000, 10_000_000, 5_000 // per in microseconds
 	store := b.Open(t)
 	p := policy(t, `"rpm": {"scope":"provider","kind":"rate","amount":50000,"per":"10s","burst":5000}`)
-	doc, _, err := limiter.New(store).PutPolicy(context.Background(), provider, p, limiter.Match{})
+	doc, err := limiter.New(store).PutPolicy(context.Background(), provider, p, limiter.Edit{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 func (n *bench) reset(q limiter.ResetQuery, want ...string) {
 	n.Helper()
 	q.Provider = provider
-	limits, revision, err := n.Reset(context.Background(), q)
+	limits, revision, err := n.Reset(context.Background(), q, limiter.Edit{})
 	if err != nil || !slices.Equal(limits, want) || revision == 0 {
 		n.Fatalf("at %s reset %v at revision %d, want %v; %v", n.now.Time(), limits, revision, want, err)
 	}
@@ -63,7 +63,7 @@ func testResetSubjects(t *testing.T, b Backend) {
 	key2 := limiter.KeyID("sk-2")
 	for _, id := range []string{key1, key2} {
 		doc := `{"pool":"acme","limits":{"each":{"amount":500}}}`
-		if err := n.PutEntry(ctx, provider, id, limiter.KeyEntry, []byte(doc), limiter.Match{}); err != nil {
+		if _, err := n.PutEntry(ctx, limiter.DocID{Provider: provider, Kind: limiter.KeyEntry, Name: id}, []byte(doc), limiter.Edit{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -109,11 +109,11 @@ func testResetSubjects(t *testing.T, b Backend) {
 		"provider without it": {Pool: "acme", Limits: []string{"each"}},
 	} {
 		q.Provider = provider
-		if _, _, err := n.Reset(ctx, q); !errors.Is(err, limiter.ErrInvalid) {
+		if _, _, err := n.Reset(ctx, q, limiter.Edit{}); !errors.Is(err, limiter.ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, _, err := n.Reset(ctx, limiter.ResetQuery{Provider: "nobody", KeyID: key1}); !errors.Is(err, limiter.ErrUnknownProvider) {
+	if _, _, err := n.Reset(ctx, limiter.ResetQuery{Provider: "nobody", KeyID: key1}, limiter.Edit{}); !errors.Is(err, limiter.ErrUnknownProvider) {
 		t.Errorf("of an unknown provider: %v", err)
 	}
 	expect(0, 0, 0, 0, 0, 0, 0, 0, 0)

@@ -180,7 +180,7 @@ func testSlotsInFlight(t *testing.T, b Backend) {
 	c := limiter.New(b.Open(t))
 	ctx := context.Background()
 	p := policy(t, `"slots": {"scope":"provider","kind":"concurrency","amount":5}, "rpm": {"scope":"key","kind":"rate","amount":1000000,"per":"1m"}`)
-	if _, _, err := c.PutPolicy(ctx, provider, p, limiter.Match{}); err != nil {
+	if _, err := c.PutPolicy(ctx, provider, p, limiter.Edit{}); err != nil {
 		t.Fatal(err)
 	}
 	var inFlight, full, worked atomic.Int64

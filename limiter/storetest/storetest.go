@@ -46,6 +46,15 @@ func Run(t *testing.T, b Backend) {
 		"a closed limit comes back":                  testSettleWhileGone,
 		"a hold of a deleted meaning":                testSettleAfresh,
 		"an extended hold is remembered longer":      testOnceExtended,
+		"merge patches":                              testPatch,
+		"patches at the same time":                   testConcurrentPatches,
+		"history and rollback":                       testHistory,
+		"a deleted provider":                         testDeletedProvider,
+		"entries that a deletion left":               testLeftEntries,
+		"entries are listed and deleted":             testEntries,
+		"keys are rotated":                           testRotate,
+		"preview":                                    testPreview,
+		"instances":                                  testInstances,
 		"overrides of key and pool":                  testOverrides,
 		"a changed meaning starts afresh":            testRestart,
 		"settling replaces the reserved cost":        testSettle,
@@ -107,11 +116,11 @@ func (n *bench) at(d time.Duration) {
 
 func (n *bench) put(limits string) (restarted []string) {
 	n.Helper()
-	_, restarted, err := n.PutPolicy(context.Background(), provider, policy(n, limits), limiter.Match{})
+	w, err := n.PutPolicy(context.Background(), provider, policy(n, limits), limiter.Edit{})
 	if err != nil {
 		n.Fatal(err)
 	}
-	return restarted
+	return w.Restarted
 }
 
 func policy(t testing.TB, limits string) *limiter.Policy {

@@ -94,7 +94,7 @@ func (b *bed) seed(ctx context.Context, c *limiter.Coordinator) error {
 		if err != nil {
 			return fmt.Errorf("policy of %s: %w", provider, err)
 		}
-		if _, _, err := c.PutPolicy(ctx, provider, p, limiter.Match{}); err != nil {
+		if _, err := c.PutPolicy(ctx, provider, p, limiter.Edit{}); err != nil {
 			return fmt.Errorf("store the policy of %s: %w", provider, err)
 		}
 	}

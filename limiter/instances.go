@@ -1,0 +1,64 @@
+package limiter
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"time"
+)
+
+// Instance is a process that answers asks.
+type Instance struct {
+	ID        string           `json:"id"`
+	Version   string           `json:"version"`
+	StartedAt time.Time        `json:"started_at"`
+	Degraded  bool             `json:"degraded"`
+	Applied   map[string]int64 `json:"applied"` // provider → the revision that it decides by
+}
+
+// InstanceLife is for how long after it was last heard of an instance counts as alive.
+const InstanceLife = 10 * time.Second
+
+// heartbeat is how often an instance announces itself, about.
+const heartbeat = 2 * time.Second
+
+// Attend has an instance take part until ctx ends: it announces itself, and keeps up with policies that others write, so
+// that even where nobody asks it shows what it would decide by. (No decision depends on that.)
+func (c *Coordinator) Attend(ctx context.Context, version string, log *slog.Logger) {
+	self := Instance{ID: rand.Text()[:12], Version: version, StartedAt: time.Now().UTC().Truncate(time.Millisecond)}
+	c.self.Store(&self)
+	for {
+		if _, err := c.Policies(ctx); err == nil {
+			_, err = c.store.Instances(ctx, c.Self())
+			if err != nil && ctx.Err() == nil {
+				log.Debug("could not announce this instance", "error", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(heartbeat/2 + mathrand.N(heartbeat)):
+		}
+	}
+}
+
+// Self is this instance as it stands, or nil before [Coordinator.Attend].
+func (c *Coordinator) Self() *Instance {
+	self := c.self.Load()
+	if self == nil {
+		return nil
+	}
+	now := *self
+	now.Applied = map[string]int64{}
+	c.policies.Range(func(provider, v any) bool {
+		now.Applied[provider.(string)] = v.(*policyView).record.Revision
+		return true
+	})
+	return &now
+}
+
+// Instances are those that share the store, by id, this one as it stands among them.
+func (c *Coordinator) Instances(ctx context.Context) ([]Instance, error) {
+	return c.store.Instances(ctx, c.Self())
+}

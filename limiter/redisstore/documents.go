@@ -1,0 +1,213 @@
+package redisstore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/permitd/permitd/limiter"
+)
+
+// Load implements [limiter.Store].
+func (s *Store) Load(ctx context.Context, id limiter.DocID) (limiter.Record, error) {
+	stored, err := s.aside(ctx, func(ctx context.Context) (any, error) { return s.side.Get(ctx, s.keys.document(id)).Result() })
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return limiter.Record{}, s.failed(ctx, err)
+	}
+	text, _ := stored.(string)
+	return s.read(text)
+}
+
+// Swap implements [limiter.Store]. A call whose reply is lost is sent again: one that was carried out is known by the
+// tag of the document it wrote.
+func (s *Store) Swap(ctx context.Context, id limiter.DocID, prev string, next limiter.Record) (limiter.Record, error) {
+	rest, err := encodeRecord(next)
+	if err != nil {
+		return limiter.Record{}, err
+	}
+	beside, item, last := s.keys.names(id.Provider, id.Kind), []byte(nil), any(id.Name)
+	switch {
+	case id.Kind != "" && next.Blank():
+		rest = nil
+	case id.Kind == "":
+		// The provider comes before its policy, so that no policy is ever missing in the list.
+		if err := s.side.SAdd(ctx, s.keys.providers(), id.Provider).Err(); err != nil {
+			return limiter.Record{}, s.failed(ctx, err)
+		}
+		beside, last = s.keys.history(id.Provider), limiter.HistoryLength
+		if item, err = encodeRecord(limiter.Record{Revision: next.Revision, By: next.By, Note: next.Note, Body: next.Body}); err != nil {
+			return limiter.Record{}, err
+		}
+	}
+	result, err := s.again(ctx, unhurried, s.scripts.swap, []string{s.keys.document(id), beside}, prev, next.Tag, rest, item, last)
+	if err != nil {
+		return limiter.Record{}, s.failed(ctx, err)
+	}
+	parts, ok := result.([]any)
+	if !ok || len(parts) != 2 {
+		return limiter.Record{}, s.failed(ctx, errReply)
+	}
+	text, _ := parts[1].(string)
+	r, err := s.read(text)
+	if err == nil && parts[0] != int64(1) {
+		err = limiter.ErrConflict
+	}
+	return r, err
+}
+
+// History implements [limiter.Store]. Every write of a policy adds one to the list, so that revisions and places in it go
+// together.
+func (s *Store) History(ctx context.Context, provider string, before int64, n int) ([]limiter.Record, error) {
+	key, first := s.keys.history(provider), int64(0)
+	if before > 0 {
+		newest, err := s.items(ctx, key, 0, 0)
+		if err != nil || len(newest) == 0 {
+			return nil, err
+		}
+		first = max(0, newest[0].Revision-before+1)
+	}
+	records, err := s.items(ctx, key, first, first+int64(n)-1)
+	return slices.DeleteFunc(records, func(r limiter.Record) bool { return before > 0 && r.Revision >= before }), err
+}
+
+// items are those of a history from one place to another.
+func (s *Store) items(ctx context.Context, key string, from, to int64) (records []limiter.Record, err error) {
+	items, err := s.side.LRange(ctx, key, from, to).Result()
+	if err != nil {
+		return nil, s.failed(ctx, err)
+	}
+	for _, item := range items {
+		r, err := s.read("\n" + item)
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, r)
+	}
+	return records, nil
+}
+
+// List implements [limiter.Store].
+func (s *Store) List(ctx context.Context, provider string, kind limiter.EntryKind, after string, n int) ([]limiter.NamedRecord, error) {
+	names, docs, err := s.page(ctx, provider, kind, after, n)
+	if err != nil || len(names) == 0 {
+		return nil, err
+	}
+	texts, err := s.side.MGet(ctx, docs...).Result()
+	if err != nil {
+		return nil, s.failed(ctx, err)
+	}
+	records := make([]limiter.NamedRecord, 0, len(names))
+	for i, text := range texts {
+		stored, _ := text.(string)
+		r, err := s.read(stored)
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, limiter.NamedRecord{Name: names[i], Record: r})
+	}
+	return records, nil
+}
+
+// page is some names of entries, and their keys.
+func (s *Store) page(ctx context.Context, provider string, kind limiter.EntryKind, after string, n int) (names, docs []string, err error) {
+	least := "-"
+	if after != "" {
+		least = "(" + after
+	}
+	set := s.keys.names(provider, kind)
+	names, err = s.side.ZRangeByLex(ctx, set, &redis.ZRangeBy{Min: least, Max: "+", Count: int64(n)}).Result()
+	if err != nil {
+		return nil, nil, s.failed(ctx, err)
+	}
+	for _, name := range names {
+		docs = append(docs, s.keys.document(limiter.DocID{Provider: provider, Kind: kind, Name: name}))
+	}
+	return names, docs, nil
+}
+
+// Clear implements [limiter.Store].
+func (s *Store) Clear(ctx context.Context, provider, generation string) error {
+	const some = 500
+	for _, kind := range []limiter.EntryKind{limiter.KeyEntry, limiter.PoolEntry} {
+		for after := ""; ; {
+			names, docs, err := s.page(ctx, provider, kind, after, some)
+			if err != nil {
+				return err
+			}
+			if len(names) == 0 {
+				break
+			}
+			args := []any{generation}
+			for _, name := range names {
+				args = append(args, name)
+			}
+			keys := append([]string{s.keys.names(provider, kind)}, docs...)
+			if _, err := s.again(ctx, unhurried, s.scripts.clear, keys, args...); err != nil {
+				return s.failed(ctx, err)
+			}
+			after = names[len(names)-1]
+		}
+	}
+	return nil
+}
+
+// Instances implements [limiter.Store].
+func (s *Store) Instances(ctx context.Context, self *limiter.Instance) ([]limiter.Instance, error) {
+	id, text := "", []byte(nil)
+	if self != nil {
+		id = self.ID
+		var err error
+		if text, err = json.Marshal(self); err != nil {
+			return nil, err
+		}
+	}
+	result, err := s.again(ctx, s.timeout, s.scripts.instances, []string{s.keys.instances()}, id, text, limiter.InstanceLife.Microseconds())
+	if err != nil {
+		return nil, s.failed(ctx, err)
+	}
+	texts, _ := result.([]any)
+	instances := make([]limiter.Instance, 0, len(texts))
+	for _, t := range texts {
+		text, _ := t.(string)
+		var i limiter.Instance
+		if err := json.Unmarshal([]byte(text), &i); err != nil {
+			return nil, unavailable(fmt.Errorf("an instance can't be read: %w", err))
+		}
+		instances = append(instances, i)
+	}
+	slices.SortFunc(instances, func(a, b limiter.Instance) int { return strings.Compare(a.ID, b.ID) })
+	return instances, nil
+}
+
+// Providers implements [limiter.Store].
+func (s *Store) Providers(ctx context.Context) ([]string, error) {
+	all, err := s.side.SMembers(ctx, s.keys.providers()).Result()
+	if err != nil {
+		return nil, s.failed(ctx, err)
+	}
+	names := all[:0]
+	for _, name := range all {
+		r, err := s.Load(ctx, limiter.DocID{Provider: name})
+		if err != nil {
+			return nil, err
+		}
+		if r.Body != nil {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+func (s *Store) read(text string) (limiter.Record, error) {
+	r, err := decodeRecord(text)
+	if err != nil {
+		return limiter.Record{}, unavailable(err)
+	}
+	return r, nil
+}
