@@ -129,7 +129,7 @@ func (c *Coordinator) round(ctx context.Context, open []*attempt, round int) []*
 		_, known := c.policies.Load(a.ask.Provider)
 		switch a.err = c.prepare(ctx, a); {
 		case a.err != nil:
-		case !known: // reading the policy took its time
+		case !known, len(again) > 0: // reading the policy took its time; those after it keep their place
 			again = append(again, a)
 		default:
 			asked, charges = append(asked, a), append(charges, &a.charge)
