@@ -9,21 +9,23 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// observe writes the access log and turns a panic into a 500. The log says nothing of bodies, queries or headers: API
-// keys and tokens may be in them.
+// observe counts requests, writes the access log and turns a panic into a 500. The log says nothing of bodies, queries or
+// headers: API keys and tokens may be in them.
 func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		if !s.log.Enabled(c.Request().Context(), slog.LevelDebug) {
-			s.answer(c, next)
-			return nil
-		}
 		began := time.Now()
+		s.metrics.inFlight.Inc()
+		defer s.metrics.inFlight.Dec()
 		s.answer(c, next)
-		s.log.LogAttrs(c.Request().Context(), slog.LevelDebug, "request",
-			slog.String("method", c.Request().Method),
-			slog.String("route", c.Path()),
-			slog.Int("status", c.Response().Status),
-			slog.Duration("took", time.Since(began)))
+		r, status, took := c.Request(), c.Response().Status, time.Since(began)
+		s.metrics.answered(c.Path(), r.Method, status, took)
+		if s.log.Enabled(r.Context(), slog.LevelDebug) {
+			s.log.LogAttrs(r.Context(), slog.LevelDebug, "request",
+				slog.String("method", r.Method),
+				slog.String("route", c.Path()),
+				slog.Int("status", status),
+				slog.Duration("took", took))
+		}
 		return nil
 	}
 }

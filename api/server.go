@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/permitd/permitd/limiter"
 )
@@ -24,12 +26,15 @@ type Options struct {
 	LoopbackOnly bool
 	// TLS makes Serve speak TLS, with HTTP/2 where the client can.
 	TLS *tls.Config
+	// Version is shown in the OpenAPI document and in /metrics; "" stands for a build that has none.
+	Version string
 }
 
 // Server is the HTTP face of a coordinator. It starts out not ready: /readyz is 503 until [Server.MarkReady].
 type Server struct {
 	coordinator *limiter.Coordinator
 	log         *slog.Logger
+	metrics     *metrics
 	guarded     bool
 	echo        *echo.Echo
 	http        *http.Server
@@ -48,7 +53,14 @@ const (
 
 // New is a server for a coordinator.
 func New(c *limiter.Coordinator, opts Options) *Server {
-	s := &Server{coordinator: c, log: opts.Logger, guarded: opts.LoopbackOnly, echo: echo.New()}
+	version := cmp.Or(opts.Version, "(devel)")
+	s := &Server{
+		coordinator: c,
+		log:         opts.Logger,
+		metrics:     newMetrics(version),
+		guarded:     opts.LoopbackOnly,
+		echo:        echo.New(),
+	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -68,6 +80,15 @@ func New(c *limiter.Coordinator, opts Options) *Server {
 	return s
 }
 
+// Paths of permits.
+const (
+	permitsPath = "/v1/permits"
+	batchPath   = "/v1/permits/batch"
+	settlePath  = "/v1/permits/:permit_id/settle"
+	cancelPath  = "/v1/permits/:permit_id/cancel"
+	extendPath  = "/v1/permits/:permit_id/extend"
+)
+
 func (s *Server) routes() {
 	get := func(path string, h echo.HandlerFunc) {
 		s.echo.GET(path, h)
@@ -75,15 +96,19 @@ func (s *Server) routes() {
 	}
 	get(healthPath, s.health)
 	get(readyPath, s.ready)
-	s.echo.POST("/v1/permits", s.permit)
-	s.echo.POST("/v1/permits/batch", s.batch)
-	s.echo.POST("/v1/permits/:permit_id/settle", s.settle)
-	s.echo.POST("/v1/permits/:permit_id/cancel", s.cancel)
-	s.echo.POST("/v1/permits/:permit_id/extend", s.extend)
+	s.echo.POST(permitsPath, s.permit)
+	s.echo.POST(batchPath, s.batch)
+	s.echo.POST(settlePath, s.settle)
+	s.echo.POST(cancelPath, s.cancel)
+	s.echo.POST(extendPath, s.extend)
 	get("/v1/providers", s.providers)
 	get("/v1/providers/:provider", s.provider)
 	get("/v1/providers/:provider/usage", s.usage)
+	get("/metrics", s.scrape())
 }
+
+// Metrics takes what else is to be shown on /metrics, such as the figures of a store.
+func (s *Server) Metrics() prometheus.Registerer { return s.metrics.registry }
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.echo.ServeHTTP(w, r) }

@@ -48,7 +48,7 @@ func serve(ctx context.Context, cfg *config, stdout io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("can't listen on %s: %w", cfg.addr, listenReason(err))
 	}
-	opts, scheme := api.Options{Logger: cfg.log, LoopbackOnly: true}, "http"
+	opts, scheme := api.Options{Logger: cfg.log, LoopbackOnly: true, Version: moduleVersion()}, "http"
 	if cfg.certificates != nil {
 		opts.TLS, scheme = &tls.Config{GetCertificate: cfg.certificates.get}, "https"
 	}
