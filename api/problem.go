@@ -148,6 +148,10 @@ func (s *Server) fail(err error, c echo.Context) {
 	if p.retryAfter > 0 {
 		c.Response().Header().Set(echo.HeaderRetryAfter, strconv.FormatInt(ceil(p.retryAfter, time.Second), 10))
 	}
+	if p.status == http.StatusUnauthorized && wantsDocs(c) {
+		s.writeDocs(c, p.status)
+		return
+	}
 	s.written(c, write(c, p.status, problemType, p.append(nil)))
 }
 

@@ -35,6 +35,7 @@ type Server struct {
 	coordinator *limiter.Coordinator
 	log         *slog.Logger
 	metrics     *metrics
+	openapi     []byte
 	guarded     bool
 	echo        *echo.Echo
 	http        *http.Server
@@ -58,6 +59,7 @@ func New(c *limiter.Coordinator, opts Options) *Server {
 		coordinator: c,
 		log:         opts.Logger,
 		metrics:     newMetrics(version),
+		openapi:     openapiOf(version),
 		guarded:     opts.LoopbackOnly,
 		echo:        echo.New(),
 	}
@@ -105,6 +107,9 @@ func (s *Server) routes() {
 	get("/v1/providers/:provider", s.provider)
 	get("/v1/providers/:provider/usage", s.usage)
 	get("/metrics", s.scrape())
+	get("/openapi.json", s.document)
+	get(docsPath, s.docs)
+	get(docsPath+"/:file", s.docsFile) // open to all, even where tokens are needed
 }
 
 // Metrics takes what else is to be shown on /metrics, such as the figures of a store.
