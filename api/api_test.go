@@ -114,7 +114,9 @@ func (r *remote) do(method, path, body string, headers ...string) answer {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return answer{resp.StatusCode, resp.Header, string(text)}
+	got := answer{resp.StatusCode, resp.Header, string(text)}
+	conform(r.t, req, body, got)
+	return got
 }
 
 func (r *remote) permit(body string, headers ...string) answer {

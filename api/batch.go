@@ -37,12 +37,14 @@ func (s *Server) batch(c echo.Context) error {
 		if i > 0 {
 			text = append(text, ',')
 		}
+		result := limiter.Result{}
 		if faults := items[i].faults; len(faults) > 0 {
-			text = problemOf(invalid(faults...)).append(text)
-			continue
+			result.Err = invalid(faults...)
+		} else {
+			result, results = results[0], results[1:]
 		}
-		text = s.appendResult(c, text, results[0])
-		results = results[1:]
+		s.metrics.asked(&items[i].ask, result.Decision, result.Err)
+		text = s.appendResult(c, text, result)
 	}
 	text = append(text, "]}"...)
 	defer giveBack(pooled, text)

@@ -60,6 +60,7 @@ func (s *Server) closed(c echo.Context, done *limiter.Settlement, err error, oth
 	if err != nil {
 		return &holdError{err, otherwise}
 	}
+	s.metrics.closed(done)
 	return s.written(c, writeJSON(c, http.StatusOK, appendSettlement(nil, done)))
 }
 

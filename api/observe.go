@@ -18,8 +18,8 @@ type request struct {
 
 var requests = sync.Pool{New: func() any { return new(request) }}
 
-// observe writes the access log and turns a panic into a 500. The log says nothing of bodies, queries or headers: API
-// keys and tokens may be in them.
+// observe counts requests, writes the access log and turns a panic into a 500. The log says nothing of bodies, queries or
+// headers: API keys and tokens may be in them.
 func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := requests.Get().(*request)
@@ -28,18 +28,20 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			*r = request{}
 			requests.Put(r)
 		}()
-		if !s.log.Enabled(c.Request().Context(), slog.LevelDebug) {
-			s.answer(r, next)
-			return nil
-		}
 		began := time.Now()
+		s.metrics.inFlight.Inc()
+		defer s.metrics.inFlight.Dec()
 		s.answer(r, next)
-		s.log.LogAttrs(c.Request().Context(), slog.LevelDebug, "request",
-			slog.String("method", c.Request().Method),
-			slog.String("route", c.Path()),
-			slog.String("caller", r.caller),
-			slog.Int("status", c.Response().Status),
-			slog.Duration("took", time.Since(began)))
+		method, status, took := c.Request().Method, c.Response().Status, time.Since(began)
+		s.metrics.answered(c.Path(), method, status, took)
+		if s.log.Enabled(c.Request().Context(), slog.LevelDebug) {
+			s.log.LogAttrs(c.Request().Context(), slog.LevelDebug, "request",
+				slog.String("method", method),
+				slog.String("route", c.Path()),
+				slog.String("caller", r.caller),
+				slog.Int("status", status),
+				slog.Duration("took", took))
+		}
 		return nil
 	}
 }

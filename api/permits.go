@@ -10,17 +10,8 @@ import (
 
 // permit answers POST /v1/permits.
 func (s *Server) permit(c echo.Context) error {
-	r := c.Request()
-	key, err := idempotencyKey(r.Header)
-	if err != nil {
-		return err
-	}
-	ask, err := readOneAsk(r)
-	if err != nil {
-		return err
-	}
-	ask.IdempotencyKey, ask.Caller = key, caller(c)
-	d, err := s.coordinator.Acquire(r.Context(), ask)
+	ask, d, err := s.acquire(c)
+	s.metrics.asked(&ask, d, err)
 	if err != nil {
 		return err
 	}
@@ -35,6 +26,22 @@ func (s *Server) permit(c echo.Context) error {
 		return s.written(c, write(c, http.StatusOK, jsonType, text))
 	}
 	return s.written(c, write(c, http.StatusTooManyRequests, problemType, text))
+}
+
+// acquire decides over the ask that a request carries. It returns the ask as far as it could be read.
+func (s *Server) acquire(c echo.Context) (limiter.Ask, *limiter.Decision, error) {
+	r := c.Request()
+	key, err := idempotencyKey(r.Header)
+	if err != nil {
+		return limiter.Ask{}, nil, err
+	}
+	ask, err := readOneAsk(r)
+	if err != nil {
+		return ask, nil, err
+	}
+	ask.IdempotencyKey, ask.Caller = key, caller(c)
+	d, err := s.coordinator.Acquire(r.Context(), ask)
+	return ask, d, err
 }
 
 // written takes note of a failure to send an answer. There is nobody left to tell.

@@ -184,6 +184,10 @@ func (s *Server) fail(err error, c echo.Context) {
 	if p.challenge != "" {
 		c.Response().Header().Set(echo.HeaderWWWAuthenticate, p.challenge)
 	}
+	if p.status == http.StatusUnauthorized && wantsDocs(c) {
+		s.writeDocs(c, p.status)
+		return
+	}
 	s.written(c, write(c, p.status, problemType, p.append(nil)))
 }
 

@@ -20,11 +20,11 @@ func (s *Server) routes(surface Surface) {
 	s.get(needsNothing, healthPath, s.health)
 	s.get(needsNothing, readyPath, s.ready)
 	if surface != AllButPermits {
-		s.on(needsPermits, http.MethodPost, "/v1/permits", s.permit)
-		s.on(needsPermits, http.MethodPost, "/v1/permits/batch", s.batch)
-		s.on(needsPermits, http.MethodPost, "/v1/permits/:permit_id/settle", s.settle)
-		s.on(needsPermits, http.MethodPost, "/v1/permits/:permit_id/cancel", s.cancel)
-		s.on(needsPermits, http.MethodPost, "/v1/permits/:permit_id/extend", s.extend)
+		s.on(needsPermits, http.MethodPost, permitsPath, s.permit)
+		s.on(needsPermits, http.MethodPost, batchPath, s.batch)
+		s.on(needsPermits, http.MethodPost, settlePath, s.settle)
+		s.on(needsPermits, http.MethodPost, cancelPath, s.cancel)
+		s.on(needsPermits, http.MethodPost, extendPath, s.extend)
 	}
 	if surface != PermitsOnly {
 		s.tuningRoutes()
@@ -43,7 +43,7 @@ func (s *Server) tuningRoutes() {
 	s.on(needsOperator, http.MethodPost, one+"/reset", s.reset)
 	s.get(needsViewer, one+"/history", s.history)
 	s.on(needsOperator, http.MethodPost, one+"/rollback", s.rollback)
-	s.on(needsOperator, http.MethodPost, one+"/preview", s.preview)
+	s.on(needsViewer, http.MethodPost, one+"/preview", s.preview) // which writes nothing
 	for _, e := range []entryRoutes{s.keys(), s.pools()} {
 		list := one + "/" + e.list
 		entry := list + "/:" + e.param
@@ -56,6 +56,10 @@ func (s *Server) tuningRoutes() {
 	s.on(needsOperator, http.MethodPost, one+"/keys", s.keys().create)
 	s.on(needsOperator, http.MethodPost, one+"/keys/:key_id/rotate", s.keys().rotate)
 	s.get(needsViewer, "/v1/instances", s.instances)
+	s.get(needsViewer, "/metrics", s.scrape())
+	s.get(needsViewer, "/openapi.json", s.document)
+	s.get(needsViewer, docsPath, s.docs)
+	s.get(needsNothing, docsPath+"/:file", s.docsFile)
 }
 
 // on registers a route, and what it asks of its callers.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -33,12 +34,18 @@ type Options struct {
 	TrustedProxies []netip.Prefix
 	// Surface is which routes there are.
 	Surface Surface
+	// Version is shown in the OpenAPI document; "" stands for a build that has none.
+	Version string
+	// Metrics are what is counted, together with what other servers of the process do. nil: this one alone.
+	Metrics *Metrics
 }
 
 // Server is the HTTP face of a coordinator. It starts out not ready: /readyz is 503 until [Server.MarkReady].
 type Server struct {
 	coordinator *limiter.Coordinator
 	log         *slog.Logger
+	metrics     *Metrics
+	openapi     []byte
 	guarded     bool
 	tokens      *Tokens
 	throttle    Throttle
@@ -60,14 +67,20 @@ const (
 
 // New is a server for a coordinator.
 func New(c *limiter.Coordinator, opts Options) *Server {
+	version := cmp.Or(opts.Version, "(devel)")
 	s := &Server{
 		coordinator: c,
 		log:         opts.Logger,
+		metrics:     opts.Metrics,
+		openapi:     openapiOf(version),
 		guarded:     opts.LoopbackOnly,
 		tokens:      opts.Tokens,
 		throttle:    opts.Throttle,
 		needs:       map[route]needs{},
 		echo:        echo.New(),
+	}
+	if s.metrics == nil {
+		s.metrics = NewMetrics(version)
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -88,6 +101,15 @@ func New(c *limiter.Coordinator, opts Options) *Server {
 	s.routes(opts.Surface)
 	return s
 }
+
+// Paths of permits.
+const (
+	permitsPath = "/v1/permits"
+	batchPath   = "/v1/permits/batch"
+	settlePath  = "/v1/permits/:permit_id/settle"
+	cancelPath  = "/v1/permits/:permit_id/cancel"
+	extendPath  = "/v1/permits/:permit_id/extend"
+)
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.echo.ServeHTTP(w, r) }

@@ -16,6 +16,7 @@ type Settlement struct {
 	Adjusted  map[string]int64 // units charged on top of those reserved; negative: refunded
 	Uncharged map[string]int64 // units that were used but not charged, being more than one amount past the limit
 	Late      bool             // the hold had expired
+	Repeated  bool             // it was closed before, and this is the answer to an earlier call
 }
 
 // Settle replaces the reserved cost of a permit by the actual one. Of units that are not named the reservation stays, and
@@ -57,11 +58,16 @@ func (c *Coordinator) ExtendHold(ctx context.Context, permitID string, ttl time.
 
 // close closes a hold, or finds that it is closed already.
 func (c *Coordinator) close(ctx context.Context, permitID string, status HoldStatus, cost costOf) (*Settlement, error) {
-	h, r, err := c.amend(ctx, permitID, &Closing{Status: status}, cost)
+	k := &Closing{Status: status}
+	h, r, err := c.amend(ctx, permitID, k, cost)
 	if err != nil {
 		return nil, err
 	}
-	return settlement(permitID, status, h, r)
+	s, err := settlement(permitID, status, h, r)
+	if s != nil {
+		s.Repeated = k.Outcome.Verdict != Granted
+	}
+	return s, err
 }
 
 // costOf is what a line should have cost, given what the ask named.

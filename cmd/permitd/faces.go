@@ -37,6 +37,7 @@ func open(cfg *config, c *limiter.Coordinator, throttle api.Throttle) (faces, er
 		all[1].title, all[1].addr, all[1].surface = "permitd admin", cfg.adminAddr, api.AllButPermits
 	}
 	var fs faces
+	metrics := api.NewMetrics(moduleVersion())
 	for _, one := range all {
 		l, err := net.Listen("tcp", one.addr)
 		if err != nil {
@@ -52,6 +53,8 @@ func open(cfg *config, c *limiter.Coordinator, throttle api.Throttle) (faces, er
 			Throttle:       throttle,
 			TrustedProxies: cfg.proxies,
 			Surface:        one.surface,
+			Version:        moduleVersion(),
+			Metrics:        metrics,
 		}, "http"
 		if cfg.certificates != nil {
 			opts.TLS, scheme = &tls.Config{GetCertificate: cfg.certificates.get}, "https"

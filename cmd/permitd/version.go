@@ -5,11 +5,15 @@ import (
 	"runtime/debug"
 )
 
-// version is that of the module, as the Go toolchain stamped it into the binary.
+// version is what permitd --version prints.
 func version() string {
-	v := "(devel)"
+	return "permitd " + moduleVersion() + " " + runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH
+}
+
+// moduleVersion is the version of the module, as the Go toolchain stamped it into the binary.
+func moduleVersion() string {
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		v = info.Main.Version
+		return info.Main.Version
 	}
-	return "permitd " + v + " " + runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH
+	return "(devel)"
 }

@@ -1,0 +1,182 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/legacy"
+)
+
+// documentRouter finds operations in the document, in which all that answers consist of is closed: they have the members
+// that it names and no others.
+var documentRouter = sync.OnceValue(func() routers.Router {
+	var doc map[string]any
+	if err := json.Unmarshal(openapiOf("test"), &doc); err != nil {
+		panic(err)
+	}
+	delete(doc, "servers") // whatever the address
+	closing{doc["components"].(map[string]any)["schemas"].(map[string]any)}.document(doc)
+	parsed, err := openapi3.NewLoader().LoadFromData(must(json.Marshal(doc)))
+	if err != nil {
+		panic(err)
+	}
+	return must(legacy.NewRouter(parsed, openapi3.DisableExamplesValidation()))
+})
+
+// conform checks an answer against the document, and a request that succeeded too. Every test that uses a remote does so.
+func conform(t testing.TB, req *http.Request, body string, a answer) {
+	t.Helper()
+	find := req
+	if req.Method == http.MethodHead {
+		find = req.Clone(req.Context())
+		find.Method = http.MethodGet
+	}
+	if a.status == http.StatusRequestHeaderFieldsTooLarge {
+		return // which net/http answers by itself
+	}
+	route, params, err := documentRouter().FindRoute(find)
+	if err == nil && strings.HasSuffix(req.URL.Path, "/") {
+		err = routers.ErrPathNotFound // the router of the document overlooks the slash
+	}
+	if err != nil {
+		conformUnrouted(t, req, a, err)
+		return
+	}
+	req = req.Clone(req.Context())
+	req.Body = io.NopCloser(strings.NewReader(body))
+	in := &openapi3filter.RequestValidationInput{
+		Request: req, PathParams: params, Route: route,
+		Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc},
+	}
+	if a.status < 300 && !strings.Contains(a.text, "invalid-request") { // which an element of a batch may be
+		if err := openapi3filter.ValidateRequest(req.Context(), in); err != nil {
+			t.Errorf("%s %s succeeded; the document does not allow it: %v\n%s", req.Method, req.URL.Path, err, body)
+		}
+	}
+	err = openapi3filter.ValidateResponse(req.Context(), &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: in, Status: a.status, Header: a.header, Body: io.NopCloser(bytes.NewReader([]byte(a.text))),
+		Options: &openapi3filter.Options{IncludeResponseStatus: true, ExcludeResponseBody: notForSchemas(a.header.Get("Content-Type"))},
+	})
+	if err != nil {
+		t.Errorf("%s %s: %d is not as documented: %v\n%s", req.Method, req.URL.Path, a.status, err, a.text)
+	}
+	conformHeaders(t, req, route.Operation.Responses.Status(a.status), a)
+}
+
+// notForSchemas reports whether bodies of a media type are text of which the document says no more.
+func notForSchemas(contentType string) bool {
+	return !strings.Contains(contentType, "json")
+}
+
+// conformHeaders checks that the document names the headers that tell something.
+func conformHeaders(t testing.TB, req *http.Request, documented *openapi3.ResponseRef, a answer) {
+	t.Helper()
+	for _, name := range []string{
+		"RateLimit", "RateLimit-Policy", "Retry-After", "ETag", "Location", "Idempotency-Replayed", "WWW-Authenticate", "Accept-Patch",
+	} {
+		if a.header.Get(name) == "" || documented == nil {
+			continue
+		}
+		if documented.Value.Headers[name] == nil {
+			t.Errorf("%s %s: %d has the header %s, which is not documented", req.Method, req.URL.Path, a.status, name)
+		}
+	}
+}
+
+// conformUnrouted checks the answer to a request that is for no operation.
+func conformUnrouted(t testing.TB, req *http.Request, a answer, err error) {
+	t.Helper()
+	var missing *routers.RouteError
+	if !errors.As(err, &missing) {
+		t.Errorf("%s %s: %v", req.Method, req.URL, err)
+	}
+	switch a.status {
+	case http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed:
+	default:
+		t.Errorf("%s %s is not documented and answers %d", req.Method, req.URL.Path, a.status)
+	}
+}
+
+// closing closes schemas that stand for what a server sends.
+type closing struct{ schemas map[string]any }
+
+func (c closing) document(doc map[string]any) {
+	for _, s := range c.schemas {
+		c.inner(s)
+	}
+	c.responses(doc["components"].(map[string]any)["responses"])
+	for _, item := range doc["paths"].(map[string]any) {
+		for _, op := range item.(map[string]any) {
+			if op, ok := op.(map[string]any); ok {
+				c.responses(op["responses"])
+			}
+		}
+	}
+}
+
+func (c closing) responses(v any) {
+	for _, r := range asMap(v) {
+		for _, media := range asMap(asMap(r)["content"]) {
+			c.whole(asMap(media)["schema"])
+		}
+	}
+}
+
+// whole closes a schema that is not part of another.
+func (c closing) whole(v any) {
+	s := asMap(v)
+	if c.hasMembers(s) {
+		s["unevaluatedProperties"] = false
+	}
+	c.inner(v)
+}
+
+// inner closes what is inside a schema.
+func (c closing) inner(v any) {
+	s := asMap(v)
+	if s == nil {
+		return
+	}
+	if ref, ok := s["$ref"]; ok && len(s) > 1 { // the library takes what stands beside a reference for a schema of its own
+		delete(s, "$ref")
+		s["allOf"] = []any{map[string]any{"$ref": ref}}
+	}
+	for _, member := range asMap(s["properties"]) {
+		c.whole(member)
+	}
+	c.whole(s["items"])
+	c.whole(s["additionalProperties"])
+	if s["properties"] != nil {
+		return // branches are part of it
+	}
+	for _, of := range []string{"oneOf", "anyOf"} {
+		branches, _ := s[of].([]any)
+		for _, b := range branches {
+			c.whole(b)
+		}
+	}
+}
+
+// hasMembers reports whether a schema, or what it refers to, names members.
+func (c closing) hasMembers(s map[string]any) bool {
+	if all, ok := s["allOf"].([]any); ok && slices.ContainsFunc(all, func(v any) bool { return c.hasMembers(asMap(v)) }) {
+		return true
+	}
+	ref, _ := s["$ref"].(string)
+	return s["properties"] != nil || ref != "" && c.hasMembers(asMap(c.schemas[strings.TrimPrefix(ref, "#/components/schemas/")]))
+}
+
+func asMap(v any) map[string]any {
+	m, _ := v.(map[string]any)
+	return m
+}
