@@ -283,23 +283,34 @@ func TestFailedLoginsAreCountedTogether(t *testing.T) {
 		return status == 429
 	})
 	for _, i := range both {
-		if status := i.reads(viewerToken, from(1)...); status != 200 {
-			t.Errorf("a valid token from there: %d", status)
-		}
+		letIn(t, func() int { return i.reads(viewerToken, from(1)...) })
 		if status := i.reads("", from(1)...); status != 401 {
 			t.Errorf("no token from there: %d", status)
 		}
 		if status := i.reads(unknownToken, from(2)...); status != 401 {
 			t.Errorf("an unknown token from elsewhere: %d", status)
 		}
-		if status, _ := i.as(permitsToken, "POST", i.url+"/v1/permits", `{"provider":"openrouter","key":"sk-1","model":"m"}`, append(from(1), "Idempotency-Key", "k")...); status != 200 {
-			t.Errorf("a permit: %d", status)
-		}
+		letIn(t, func() int {
+			status, _ := i.as(permitsToken, "POST", i.url+"/v1/permits", `{"provider":"openrouter","key":"sk-1","model":"m"}`, append(from(1), "Idempotency-Key", "k")...)
+			return status
+		})
 		if strings.Contains(i.log.String(), "-token-") {
 			t.Errorf("the log tells a token: %s", i.log)
 		}
 	}
 	checkRedisTellsNoTokens(t)
+}
+
+// letIn asks until the answer is 200. It may be 503 on a machine that is slow at the moment, and is never of access.
+func letIn(t *testing.T, ask func() int) {
+	t.Helper()
+	eventually(t, func() bool {
+		status := ask()
+		if status != 200 && status != 503 {
+			t.Fatalf("with a valid token: %d", status)
+		}
+		return status == 200
+	})
 }
 
 // checkRedisTellsNoTokens looks at all that is stored.
