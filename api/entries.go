@@ -90,7 +90,7 @@ func (s entryRoutes) put(c echo.Context) error {
 		return err
 	}
 	return s.write(c, "put", id, e, condition, func(ctx context.Context, e limiter.Edit) (limiter.StoredEntry, error) {
-		return s.coordinator.PutEntry2(ctx, id, doc, e)
+		return s.coordinator.PutEntry(ctx, id, doc, e)
 	})
 }
 

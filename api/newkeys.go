@@ -119,7 +119,7 @@ func (s entryRoutes) createOne(c echo.Context, provider string, k newKey, e limi
 	ctx := c.Request().Context()
 	id := limiter.DocID{Provider: provider, Kind: s.kind, Name: k.id}
 	e.Absent = true
-	w, err := s.coordinator.PutEntry2(ctx, id, k.doc, e)
+	w, err := s.coordinator.PutEntry(ctx, id, k.doc, e)
 	if err == nil {
 		s.audit(c, "key created", provider, k.id, w.Revision, e)
 		return w, nil

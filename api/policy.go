@@ -30,7 +30,7 @@ func (s *Server) putPolicy(c echo.Context) error {
 		return err
 	}
 	return s.writePolicy(c, "policy put", name, e, condition, func(ctx context.Context, e limiter.Edit) (limiter.WrittenPolicy, error) {
-		return s.coordinator.PutPolicy2(ctx, name, p, e)
+		return s.coordinator.PutPolicy(ctx, name, p, e)
 	})
 }
 

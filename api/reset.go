@@ -24,7 +24,7 @@ func (s *Server) reset(c echo.Context) error {
 		return err
 	}
 	q.Provider = provider
-	limits, revision, err := s.coordinator.Reset2(c.Request().Context(), q, e)
+	limits, revision, err := s.coordinator.Reset(c.Request().Context(), q, e)
 	if err != nil {
 		return edited(err, "")
 	}
