@@ -25,8 +25,8 @@ type cli struct {
 
 	Serve  serveCommand  `cmd:"" default:"withargs" help:"Answer asks for permits over HTTP. This is what permitd does without a command."`
 	Check  checkCommand  `cmd:"" help:"Check a policy file: exit 0 when it is good, 1 with file:line: message for every fault."`
-	Apply  applyCommand  `cmd:"" help:"Bring a running permitd in line with a policy file, entries of pools and keys included."`
-	Export exportCommand `cmd:"" help:"Write the policies and entries of a running permitd to standard output, as a policy file."`
+	Apply  applyCommand  `cmd:"" help:"Bring a running permitd in line with a policy file, pool and key entries included."`
+	Export exportCommand `cmd:"" help:"Write the policies and entries of a running permitd to standard output as a policy file."`
 	KeyID  keyIDCommand  `cmd:"" name:"key-id" help:"Read an API key on standard input and print its key id."`
 	Health healthCommand `cmd:"" help:"Ask a running permitd whether it is ready: exit 0 when it is, else 1."`
 }
@@ -56,7 +56,7 @@ type applyCommand struct {
 }
 
 type exportCommand struct {
-	Provider []string `arg:"" optional:"" help:"Export only these."`
+	Provider []string `arg:"" name:"name" optional:"" help:"Export only these providers."`
 	remoteFlags
 }
 

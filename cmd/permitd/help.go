@@ -36,7 +36,7 @@ func wholeHelp(app *kong.Application) string {
 			}
 			name += " " + shown
 		}
-		fmt.Fprintf(&b, "  %-21s %s\n", name, command.Help)
+		fmt.Fprintf(&b, "  %-17s %s\n", name, command.Help)
 	}
 	for _, command := range app.Children {
 		if len(command.Flags) > 0 {

@@ -20,7 +20,7 @@ type remoteFlags struct {
 	Addr    string `env:"PERMITD_ADMIN_ADDR,PERMITD_ADDR" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where permitd listens for all but permits."`
 	URL     string `name:"url" placeholder:"URL" help:"The URL of permitd instead, such as https://permitd.internal."`
 	TLSCert string `name:"tls-cert" env:"PERMITD_TLS_CERT" placeholder:"FILE" help:"The certificate that permitd was given; makes this speak HTTPS to --addr, and trust it."`
-	Token   string `env:"PERMITD_TOKEN" placeholder:"TOKEN" help:"The token to show to permitd, without role and name, or @FILE, which keeps it out of the process list."`
+	Token   string `env:"PERMITD_TOKEN" placeholder:"TOKEN" help:"The token to show to permitd, without role and name, or @PATH, which keeps it out of the process list."`
 }
 
 // remote is a running permitd, as a command speaks to it.
@@ -97,7 +97,7 @@ func (f *remoteFlags) token(given settings) (string, error) {
 		}
 	}
 	if token != "" && !bearerToken.MatchString(token) {
-		return "", fmt.Errorf("%s (not shown): must be a token, without spaces, or @FILE", given.name("token"))
+		return "", fmt.Errorf("%s (not shown): must be a token, without spaces, or @PATH", given.name("token"))
 	}
 	return token, nil
 }

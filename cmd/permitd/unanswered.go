@@ -80,7 +80,7 @@ func (r *remote) refused(a *answer) error {
 func (r *remote) advice(a *answer, p problem) string {
 	switch {
 	case a.status == http.StatusUnauthorized && r.token == "":
-		return "give a token of role " + r.role + " as --token @FILE, or in PERMITD_TOKEN"
+		return "give a token of role " + r.role + " as --token @PATH, or in PERMITD_TOKEN"
 	case a.status == http.StatusUnauthorized:
 		return r.tokenFlag + " is the token alone, without role and name"
 	case a.status == http.StatusForbidden && r.token != "":
