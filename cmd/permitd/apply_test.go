@@ -15,8 +15,8 @@ import (
 	"github.com/permitd/permitd/limiter"
 )
 
-// Ids of keys, and of one more that no file has.
-var key1, key2, key3 = limiter.KeyID("sk-1"), limiter.KeyID("sk-2"), limiter.KeyID("sk-3")
+// Ids of keys, in order.
+var key1, key2 = limiter.KeyID(rawKeys[0]), limiter.KeyID(rawKeys[1])
 
 const emptyPolicies = "providers: {}\n"
 
