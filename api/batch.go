@@ -25,6 +25,7 @@ func (s *Server) batch(c echo.Context) error {
 	asks := make([]limiter.Ask, 0, len(items))
 	for _, item := range items {
 		if len(item.faults) == 0 {
+			item.ask.Caller = caller(c)
 			asks = append(asks, item.ask)
 		}
 	}

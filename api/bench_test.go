@@ -27,6 +27,16 @@ func BenchmarkBareEchoHandler(b *testing.B) { benchmarkHandler(b, bareEcho()) }
 func BenchmarkPermitSocket(b *testing.B)    { benchmarkSocket(b, benchServer(b).http) }
 func BenchmarkBareEchoSocket(b *testing.B)  { benchmarkSocket(b, &http.Server{Handler: bareEcho()}) }
 
+// BenchmarkAuthorizedPermitHandler is BenchmarkPermitHandler with tokens: the difference is what these cost.
+func BenchmarkAuthorizedPermitHandler(b *testing.B) {
+	s := newTokenServer(b, Options{})
+	run := handlerRun(b, s, "/v1/permits", []byte(benchAsk), "Authorization", "Bearer "+permitsToken)
+	b.ReportAllocs()
+	for b.Loop() {
+		run()
+	}
+}
+
 func BenchmarkBatchHandler(b *testing.B) {
 	s := benchServer(b)
 	const size = 100
@@ -105,12 +115,15 @@ func benchmarkHandler(b *testing.B, h http.Handler) {
 	}
 }
 
-// handlerRun is a function that has h answer one request in process.
-func handlerRun(b *testing.B, h http.Handler, path string, body []byte) func() {
+// handlerRun is a function that has h answer one request in process, with headers of name and value.
+func handlerRun(b *testing.B, h http.Handler, path string, body []byte, headers ...string) func() {
 	text := bytes.NewReader(body)
 	r := httptest.NewRequest(http.MethodPost, path, text)
 	r.Host = "127.0.0.1:8080"
 	r.Header.Set("Content-Type", "application/json")
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
 	w := discard{header: http.Header{}}
 	return func() {
 		text.Reset(body)

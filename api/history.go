@@ -104,7 +104,7 @@ func readRollback(r *http.Request) (revision int64, err error) {
 	return revision, err
 }
 
-// notKept says which revisions are kept, where that of a rollback is not.
+// notKept says which revisions are kept, where that of a rollback is not, or is one without a policy.
 func (s *Server) notKept(c echo.Context, provider string, revision int64, err error) error {
 	var newest, oldest int64
 	for {
@@ -122,6 +122,9 @@ func (s *Server) notKept(c echo.Context, provider string, revision int64, err er
 	}
 	p := problemOf(err)
 	p.detail = fmt.Sprintf("revision %d is not kept, those from %d to %d are: choose one that GET …/history lists", revision, oldest, newest)
+	if revision >= oldest && revision <= newest {
+		p.detail = fmt.Sprintf("at revision %d the provider was deleted, so that there is no policy to go back to: choose another that GET …/history lists", revision)
+	}
 	return p
 }
 

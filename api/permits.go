@@ -19,7 +19,7 @@ func (s *Server) permit(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	ask.IdempotencyKey = key
+	ask.IdempotencyKey, ask.Caller = key, caller(c)
 	d, err := s.coordinator.Acquire(r.Context(), ask)
 	if err != nil {
 		return err

@@ -85,18 +85,20 @@ func (p precondition) write(e limiter.Edit, current func() (version, error), wri
 	if !p.any && len(p.tags) == 0 {
 		return write(e)
 	}
-	for {
+	var refused error
+	for tried := (version{}); ; {
 		v, err := current()
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if v.tag == "" || !p.any && !slices.Contains(p.tags, v.etag()) {
+		case v.tag == "" || !p.any && !slices.Contains(p.tags, v.etag()):
 			return &limiter.ConflictError{Revision: v.revision}
+		case v == tried: // it was refused for something else than what changed here
+			return refused
 		}
-		e.Tag = v.tag
-		var conflict *limiter.ConflictError
-		if err = write(e); !p.any || !errors.As(err, &conflict) {
-			return err
+		e.Tag, tried = v.tag, v
+		if refused = write(e); !errors.Is(refused, limiter.ErrConflict) {
+			return refused
 		}
 	}
 }

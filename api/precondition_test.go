@@ -127,6 +127,10 @@ func TestPreconditionRace(t *testing.T) {
 	if writes, err := race(precondition{tags: []string{`"1-A"`}}); writes != 1 || !errors.As(err, &conflict) || conflict.Revision != 2 {
 		t.Errorf("If-Match: %v after %d writes", err, writes)
 	}
+	other := edited(&limiter.ConflictError{Revision: 9}, "the other one")
+	if err := (precondition{any: true}).write(limiter.Edit{}, func() (version, error) { return version{1, "A"}, nil }, func(limiter.Edit) error { return other }); err != other {
+		t.Errorf("refused for something else: %v", err)
+	}
 	lost := errors.New("lost")
 	if err := (precondition{any: true}).write(limiter.Edit{}, func() (version, error) { return version{}, lost }, nil); err != lost {
 		t.Errorf("store away: %v", err)

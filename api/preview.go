@@ -26,15 +26,7 @@ func (s *Server) preview(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx := c.Request().Context()
-	if p.policy == nil {
-		d, err := s.coordinator.Policy(ctx, provider)
-		if err != nil {
-			return err
-		}
-		p.policy = d.Policy
-	}
-	results, err := s.coordinator.Preview(ctx, provider, p.policy, p.asks)
+	results, err := s.coordinator.Preview(c.Request().Context(), provider, p.policy, p.asks)
 	if err != nil {
 		return err
 	}

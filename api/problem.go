@@ -23,6 +23,7 @@ type problem struct {
 	detail     string
 	faults     []limiter.Fault
 	retryAfter time.Duration // 0: no Retry-After
+	challenge  string        // WWW-Authenticate
 	revision   int64         // of a failed precondition: the one in force, 0 when there is none
 }
 
@@ -179,6 +180,9 @@ func (s *Server) fail(err error, c echo.Context) {
 	}
 	if p.retryAfter > 0 {
 		c.Response().Header().Set(echo.HeaderRetryAfter, strconv.FormatInt(ceil(p.retryAfter, time.Second), 10))
+	}
+	if p.challenge != "" {
+		c.Response().Header().Set(echo.HeaderWWWAuthenticate, p.challenge)
 	}
 	s.written(c, write(c, p.status, problemType, p.append(nil)))
 }

@@ -9,11 +9,8 @@ import (
 	"github.com/permitd/permitd/limiter"
 )
 
-// For how long a rotated key goes on working.
-const (
-	defaultKeep = 24 * time.Hour
-	maxKeep     = 365 * 24 * time.Hour
-)
+// defaultKeep is for how long a rotated key goes on working, unless a client says otherwise.
+const defaultKeep = 24 * time.Hour
 
 // rotate answers POST /v1/providers/{provider}/keys/{key_id}/rotate.
 func (s entryRoutes) rotate(c echo.Context) error {
@@ -51,7 +48,7 @@ func readRotation(r *http.Request, from string) (to string, keep time.Duration, 
 				}
 				return fault, err
 			}},
-			{"keep_old_for", "", func(string) (string, error) { return o.duration(&keep, maxKeep) }},
+			{"keep_old_for", "", func(string) (string, error) { return o.duration(&keep, limiter.MaxKeepOld) }},
 		}
 	})
 	return to, keep, err

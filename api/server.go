@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +25,14 @@ type Options struct {
 	LoopbackOnly bool
 	// TLS makes Serve speak TLS, with HTTP/2 where the client can.
 	TLS *tls.Config
+	// Tokens are who may do what. nil: whoever reaches the server may do everything.
+	Tokens *Tokens
+	// Throttle slows down clients who present tokens that are not known. nil: nobody.
+	Throttle Throttle
+	// TrustedProxies are whose X-Forwarded-For is believed, to tell one such client from another.
+	TrustedProxies []netip.Prefix
+	// Surface is which routes there are.
+	Surface Surface
 }
 
 // Server is the HTTP face of a coordinator. It starts out not ready: /readyz is 503 until [Server.MarkReady].
@@ -31,6 +40,9 @@ type Server struct {
 	coordinator *limiter.Coordinator
 	log         *slog.Logger
 	guarded     bool
+	tokens      *Tokens
+	throttle    Throttle
+	needs       map[route]needs
 	echo        *echo.Echo
 	http        *http.Server
 	state       atomic.Int32
@@ -48,7 +60,15 @@ const (
 
 // New is a server for a coordinator.
 func New(c *limiter.Coordinator, opts Options) *Server {
-	s := &Server{coordinator: c, log: opts.Logger, guarded: opts.LoopbackOnly, echo: echo.New()}
+	s := &Server{
+		coordinator: c,
+		log:         opts.Logger,
+		guarded:     opts.LoopbackOnly,
+		tokens:      opts.Tokens,
+		throttle:    opts.Throttle,
+		needs:       map[route]needs{},
+		echo:        echo.New(),
+	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -63,45 +83,10 @@ func New(c *limiter.Coordinator, opts Options) *Server {
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
 	s.echo.HTTPErrorHandler = s.fail
+	s.echo.IPExtractor = clientIP(opts.TrustedProxies)
 	s.echo.Use(s.observe)
-	s.routes()
+	s.routes(opts.Surface)
 	return s
-}
-
-func (s *Server) routes() {
-	get := func(path string, h echo.HandlerFunc) {
-		s.echo.GET(path, h)
-		s.echo.HEAD(path, h) // net/http leaves the body out
-	}
-	get(healthPath, s.health)
-	get(readyPath, s.ready)
-	s.echo.POST("/v1/permits", s.permit)
-	s.echo.POST("/v1/permits/batch", s.batch)
-	s.echo.POST("/v1/permits/:permit_id/settle", s.settle)
-	s.echo.POST("/v1/permits/:permit_id/cancel", s.cancel)
-	s.echo.POST("/v1/permits/:permit_id/extend", s.extend)
-	get("/v1/providers", s.providers)
-	get("/v1/providers/:provider", s.provider)
-	s.echo.PUT("/v1/providers/:provider", s.putPolicy)
-	s.echo.PATCH("/v1/providers/:provider", s.patchPolicy)
-	s.echo.DELETE("/v1/providers/:provider", s.deletePolicy)
-	get("/v1/providers/:provider/usage", s.usage)
-	s.echo.POST("/v1/providers/:provider/reset", s.reset)
-	get("/v1/providers/:provider/history", s.history)
-	s.echo.POST("/v1/providers/:provider/rollback", s.rollback)
-	s.echo.POST("/v1/providers/:provider/preview", s.preview)
-	for _, e := range []entryRoutes{s.keys(), s.pools()} {
-		list := "/v1/providers/:provider/" + e.list
-		one := list + "/:" + e.param
-		get(list, e.page)
-		get(one, e.get)
-		s.echo.PUT(one, e.put)
-		s.echo.PATCH(one, e.patch)
-		s.echo.DELETE(one, e.delete)
-	}
-	s.echo.POST("/v1/providers/:provider/keys", s.keys().create)
-	s.echo.POST("/v1/providers/:provider/keys/:key_id/rotate", s.keys().rotate)
-	get("/v1/instances", s.instances)
 }
 
 // ServeHTTP answers one request.

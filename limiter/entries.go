@@ -124,12 +124,12 @@ func (c *Coordinator) writeEntry(ctx context.Context, id DocID, e Edit, next fun
 	if err != nil {
 		return StoredEntry{}, err
 	}
-	at, _, err := c.resolveEntry(ctx, policy, id)
+	at, found, err := c.resolveEntry(ctx, policy, id)
 	if err != nil {
 		return StoredEntry{}, err
 	}
 	created := false
-	r, err := c.swap(ctx, at, e, func(r Record) (Record, error) {
+	r, err := c.swapFrom(ctx, at, found, e, func(r Record) (Record, error) {
 		r = r.of(policy.record.Generation)
 		if r.Moved != "" { // just now
 			return Record{}, conflict(r)

@@ -101,6 +101,14 @@ func (c *Coordinator) writePolicy(ctx context.Context, provider string, e Edit, 
 // swap writes what next makes of the stored record, again and again until nobody else wrote in between.
 func (c *Coordinator) swap(ctx context.Context, id DocID, e Edit, next func(Record) (Record, error)) (Record, error) {
 	r, err := c.store.Load(ctx, id)
+	if err != nil {
+		return Record{}, err
+	}
+	return c.swapFrom(ctx, id, r, e, next)
+}
+
+// swapFrom is swap of a record that was just read.
+func (c *Coordinator) swapFrom(ctx context.Context, id DocID, r Record, e Edit, next func(Record) (Record, error)) (_ Record, err error) {
 	for err == nil {
 		if !e.holds(r) {
 			return Record{}, conflict(r)

@@ -32,16 +32,20 @@ type cli struct {
 }
 
 type serveCommand struct {
-	Addr        string `env:"PERMITD_ADDR" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where to listen, on loopback: 127.0.0.1, [::1] or localhost. Port 0 picks a free one; the bound address is printed when ready."`
-	TLSCert     string `name:"tls-cert" env:"PERMITD_TLS_CERT" placeholder:"FILE" help:"PEM file of the certificate and its chain; makes permitd speak HTTPS. Read again when it changes."`
-	TLSKey      string `name:"tls-key" env:"PERMITD_TLS_KEY" placeholder:"FILE" help:"PEM file of the certificate's private key. Read again when it changes."`
-	RedisURL    string `name:"redis-url" env:"PERMITD_REDIS_URL" placeholder:"URL" help:"The Redis that instances share: redis://USER:PASSWORD@HOST:PORT/DB, rediss:// for TLS, or unix://. Without one, counters and policies are in memory: for one instance, and gone at exit."`
-	RedisMode   string `name:"redis-mode" env:"PERMITD_REDIS_MODE" default:"single" placeholder:"MODE" help:"How Redis is set up: single. (sentinel and cluster are not in this version.)"`
-	RedisPrefix string `name:"redis-prefix" env:"PERMITD_REDIS_PREFIX" default:"permitd" placeholder:"NAME" help:"First part of every key in Redis."`
-	Policies    string `env:"PERMITD_POLICIES" placeholder:"FILE" help:"YAML file of policies. Without one, permitd starts with its built-in starter policies."`
-	DrainDelay  string `env:"PERMITD_DRAIN_DELAY" default:"0s" placeholder:"DURATION" help:"How long to go on serving after SIGTERM, with /readyz at 503, before no more is accepted. What is in flight then has 10 s to finish."`
-	LogLevel    string `env:"PERMITD_LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"What is logged to standard error: debug (every request), info, warn or error."`
-	LogFormat   string `env:"PERMITD_LOG_FORMAT" default:"text" placeholder:"FORMAT" help:"How it is logged: text or json."`
+	Addr           string `env:"PERMITD_ADDR" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where to listen; without tokens on loopback only: 127.0.0.1, [::1] or localhost. Port 0 picks a free one; the bound address is printed when ready."`
+	AdminAddr      string `name:"admin-addr" env:"PERMITD_ADMIN_ADDR" placeholder:"HOST:PORT" help:"Where to listen for all but permits, so that --addr has nothing but /v1/permits and the health routes. They are on both."`
+	Tokens         string `env:"PERMITD_TOKENS" placeholder:"LIST" help:"Who may use permitd: role:name:token, separated by commas or newlines, or @FILE, which is read again when it changes and keeps tokens out of the process list. Roles: permits (ask for permits), viewer (read everything else), operator (everything). A token may be given as sha256: and its SHA-256 in hex. Names are A-Z a-z 0-9 . _ -, and unique."`
+	InsecureNoAuth toggle `name:"insecure-no-auth" env:"PERMITD_INSECURE_NO_AUTH" default:"false" help:"Listen beyond loopback without tokens, so that whoever reaches permitd may do everything."`
+	TrustedProxies string `name:"trusted-proxies" env:"PERMITD_TRUSTED_PROXIES" placeholder:"LIST" help:"Addresses and CIDRs of proxies, separated by commas, whose X-Forwarded-For says who the client is. It is not believed from others."`
+	TLSCert        string `name:"tls-cert" env:"PERMITD_TLS_CERT" placeholder:"FILE" help:"PEM file of the certificate and its chain; makes permitd speak HTTPS. Read again when it changes."`
+	TLSKey         string `name:"tls-key" env:"PERMITD_TLS_KEY" placeholder:"FILE" help:"PEM file of the certificate's private key. Read again when it changes."`
+	RedisURL       string `name:"redis-url" env:"PERMITD_REDIS_URL" placeholder:"URL" help:"The Redis that instances share: redis://USER:PASSWORD@HOST:PORT/DB, rediss:// for TLS, or unix://. Without one, counters and policies are in memory: for one instance, and gone at exit."`
+	RedisMode      string `name:"redis-mode" env:"PERMITD_REDIS_MODE" default:"single" placeholder:"MODE" help:"How Redis is set up: single. (sentinel and cluster are not in this version.)"`
+	RedisPrefix    string `name:"redis-prefix" env:"PERMITD_REDIS_PREFIX" default:"permitd" placeholder:"NAME" help:"First part of every key in Redis."`
+	Policies       string `env:"PERMITD_POLICIES" placeholder:"FILE" help:"YAML file of policies. Without one, permitd starts with its built-in starter policies."`
+	DrainDelay     string `env:"PERMITD_DRAIN_DELAY" default:"0s" placeholder:"DURATION" help:"How long to go on serving after SIGTERM, with /readyz at 503, before no more is accepted. What is in flight then has 10 s to finish."`
+	LogLevel       string `env:"PERMITD_LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"What is logged to standard error: debug (every request), info, warn or error."`
+	LogFormat      string `env:"PERMITD_LOG_FORMAT" default:"text" placeholder:"FORMAT" help:"How it is logged: text or json."`
 }
 
 type checkCommand struct {
@@ -113,6 +117,10 @@ func usageError(args []string, err error) error {
 	text = strings.ReplaceAll(text, `expected string value but got "EOL" (<EOL>)`, "needs a value")
 	if slices.Contains(args, "key-id") && strings.HasPrefix(text, "unexpected argument") {
 		text = "unexpected argument: key-id reads the key on standard input, where no process list shows it" // it may be the key
+	}
+	tokens := slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "--tokens") })
+	if tokens && (strings.HasPrefix(text, "unexpected argument") || strings.HasPrefix(text, "unknown flag") && strings.Contains(text, ":")) {
+		text = "unexpected argument (not shown: it may be a token): put the whole list of --tokens in quotes"
 	}
 	return fmt.Errorf("%s (permitd --help shows what there is)", text)
 }

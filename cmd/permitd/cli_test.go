@@ -11,7 +11,8 @@ import (
 func TestUsageErrors(t *testing.T) {
 	bad := file(t, "bad.yaml", "providers:\n  openrouter:\n    limits:\n      rpm: {scope: key, kind: rate, amount: 0, per: 1m}\n")
 	cert, _ := certificate(t, "a")
-	loopback := "this version has no tokens and so listens on loopback only: 127.0.0.1:PORT, [::1]:PORT or localhost:PORT"
+	badTokens := file(t, "tokens", "# of the team\npermits:a:first-secret\n\nviewer:a:other-secret\n")
+	loopback := "without tokens permitd listens on loopback only, 127.0.0.1:PORT, [::1]:PORT or localhost:PORT: set --tokens, or --insecure-no-auth"
 	hostPort := "must be HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:8080"
 	for _, tt := range []struct {
 		args string // separated by spaces
@@ -29,6 +30,27 @@ func TestUsageErrors(t *testing.T) {
 		{args: "--addr=", want: `--addr "": ` + hostPort},
 		{env: "PERMITD_ADDR=0.0.0.0:80", want: `PERMITD_ADDR (--addr) "0.0.0.0:80": ` + loopback},
 		{args: "--addr x", env: "PERMITD_ADDR=127.0.0.1:0", want: `--addr "x": ` + hostPort},
+		{args: "--admin-addr :8081", want: `--admin-addr ":8081": ` + loopback},
+		{env: "PERMITD_ADMIN_ADDR=10.0.0.1:1", want: `PERMITD_ADMIN_ADDR (--admin-addr) "10.0.0.1:1": ` + loopback},
+		{args: "--admin-addr 8081", want: `--admin-addr "8081": ` + hostPort},
+		{args: "--insecure-no-auth --addr x", want: `--addr "x": ` + hostPort},
+		{args: "--insecure-no-auth --drain-delay x", want: `--drain-delay "x": `},
+		{args: "--insecure-no-auth=no --addr :8080", want: `--insecure-no-auth "no": must be true or false`},
+		{args: "--insecure-no-auth=false --addr :8080", want: `--addr ":8080": ` + loopback},
+		{env: "PERMITD_INSECURE_NO_AUTH=maybe", want: `PERMITD_INSECURE_NO_AUTH (--insecure-no-auth) "maybe": must be true or false`},
+		{args: "--tokens permits:a:first-secret,admin:b:other-secret", want: `--tokens (not shown: it may hold tokens): entry 2: the role must be permits, viewer or operator`},
+		{env: "PERMITD_TOKENS=permits:a:first-secret\nviewer:b:first-secret", want: `PERMITD_TOKENS (--tokens) (not shown: it may hold tokens): entry 2 (b): an earlier entry has the same token`},
+		{args: "--tokens secret", want: `--tokens (not shown: it may hold tokens): entry 1: must be role:name:token; a file is given as @FILE`},
+		{args: "--tokens ,", want: `--tokens (not shown: it may hold tokens): names no token: it takes at least one role:name:token`},
+		{args: "--tokens @missing", want: `--tokens "@missing": must be a file that can be read: no such file or directory`},
+		{args: "--tokens @.", want: `--tokens "@.": must be a file that can be read: is a directory`},
+		{args: "--tokens @", want: `--tokens "@": must be a file that can be read: `},
+		{args: "--tokens @" + badTokens, want: `--tokens "@` + badTokens + `": entry 2 (a): an earlier entry has this name`},
+		{args: "--tokens permits:a:short --drain-delay x", want: `--drain-delay "x": `},
+		{args: "--tokens permits:a:first-secret, viewer:b:other-secret", want: "unexpected argument (not shown: it may be a token): put the whole list of --tokens in quotes"},
+		{args: "--tokens permits:a:first-secret other-secret", want: "unexpected argument (not shown"},
+		{args: "--trusted-proxies 10.0.0.0/8,somewhere", want: `--trusted-proxies "10.0.0.0/8,somewhere": must be addresses or CIDRs separated by commas, such as 10.0.0.0/8,192.0.2.7, and "somewhere" is neither`},
+		{env: "PERMITD_TRUSTED_PROXIES=10.0.0.0/33", want: `PERMITD_TRUSTED_PROXIES (--trusted-proxies) "10.0.0.0/33": must be`},
 		{args: "--log-level loud", want: `--log-level "loud": must be debug, info, warn or error`},
 		{env: "PERMITD_LOG_LEVEL=loud", want: `PERMITD_LOG_LEVEL (--log-level) "loud": must be debug, info, warn or error`},
 		{args: "--log-format xml", want: `--log-format "xml": must be text or json`},
@@ -104,6 +126,8 @@ func TestHelp(t *testing.T) {
 	for _, want := range []string{
 		"serve", "check FILE", "apply FILE", "export [NAME ...]", "--dry-run", "--note", "--token", "PERMITD_TOKEN", "key-id", "health", "--version", "--url",
 		"--addr", "PERMITD_ADDR", "default: 127.0.0.1:8080", "--tls-cert", "PERMITD_TLS_CERT", "--tls-key", "PERMITD_TLS_KEY",
+		"--admin-addr", "PERMITD_ADMIN_ADDR", "--tokens LIST", "PERMITD_TOKENS", "--trusted-proxies", "PERMITD_TRUSTED_PROXIES",
+		"--insecure-no-auth", "PERMITD_INSECURE_NO_AUTH default: false",
 		"--policies", "PERMITD_POLICIES", "--drain-delay", "PERMITD_DRAIN_DELAY", "default: 0s",
 		"--log-level", "PERMITD_LOG_LEVEL", "default: info", "--log-format", "PERMITD_LOG_FORMAT", "default: text",
 	} {
@@ -180,7 +204,7 @@ func TestCheck(t *testing.T) {
 
 // TestEmptyEnvironmentIsUnset: compose files set variables to nothing to leave them out.
 func TestEmptyEnvironmentIsUnset(t *testing.T) {
-	for _, name := range []string{"PERMITD_TLS_CERT", "PERMITD_POLICIES", "PERMITD_DRAIN_DELAY", "PERMITD_LOG_LEVEL", "PERMITD_LOG_FORMAT"} {
+	for _, name := range []string{"PERMITD_ADMIN_ADDR", "PERMITD_TOKENS", "PERMITD_INSECURE_NO_AUTH", "PERMITD_TRUSTED_PROXIES", "PERMITD_TLS_CERT", "PERMITD_POLICIES", "PERMITD_DRAIN_DELAY", "PERMITD_LOG_LEVEL", "PERMITD_LOG_FORMAT"} {
 		t.Setenv(name, "")
 	}
 	i := start(t)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -84,6 +85,7 @@ func (b *buffer) String() string {
 type instance struct {
 	t      *testing.T
 	url    string
+	admin  string // "" unless it listens there
 	signal context.CancelFunc
 	exit   chan int
 	log    *buffer
@@ -117,15 +119,20 @@ func (i *instance) start(args ...string) {
 		close(i.exit)
 		w.Close()
 	}()
-	line, _ := bufio.NewReader(stdout).ReadString('\n')
-	go io.Copy(io.Discard, stdout)
+	lines := bufio.NewReader(stdout)
+	line, _ := lines.ReadString('\n')
+	_, i.url, _ = strings.Cut(strings.TrimSpace(line), "permitd listening on ")
+	if i.url != "" && slices.Contains(args, "--admin-addr") {
+		line, _ := lines.ReadString('\n')
+		_, i.admin, _ = strings.Cut(strings.TrimSpace(line), "permitd admin listening on ")
+	}
+	go io.Copy(io.Discard, lines)
 	i.t.Cleanup(func() {
 		cancel()
 		i.client.CloseIdleConnections()
 		for range i.exit { // until it has ended
 		}
 	})
-	_, i.url, _ = strings.Cut(strings.TrimSpace(line), "permitd listening on ")
 }
 
 func (i *instance) addr() string {

@@ -2,16 +2,13 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"strings"
 	"time"
 
-	"github.com/permitd/permitd/api"
 	"github.com/permitd/permitd/limiter"
 	"github.com/permitd/permitd/limiter/policyfile"
 )
@@ -35,6 +32,7 @@ func (c *serveCommand) run(ctx context.Context, given settings, stdout, stderr i
 
 // serve runs permitd until ctx ends, and then drains it.
 func serve(ctx context.Context, cfg *config, stdout io.Writer) error {
+	cfg.warn(cfg.log)
 	store, end, err := openStore(ctx, cfg)
 	if err != nil {
 		return err
@@ -44,40 +42,21 @@ func serve(ctx context.Context, cfg *config, stdout io.Writer) error {
 	if err := seed(ctx, coordinator, cfg.policies, cfg.log); err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", cfg.addr)
+	throttle, end, err := openThrottle(ctx, cfg)
 	if err != nil {
-		return fmt.Errorf("can't listen on %s: %w", cfg.addr, listenReason(err))
+		return err
 	}
-	opts, scheme := api.Options{Logger: cfg.log, LoopbackOnly: true}, "http"
-	if cfg.certificates != nil {
-		opts.TLS, scheme = &tls.Config{GetCertificate: cfg.certificates.get}, "https"
+	defer end()
+	if cfg.file != nil {
+		following, stop := context.WithCancel(ctx)
+		defer stop()
+		go cfg.file.follow(following)
 	}
-	server := api.New(coordinator, opts)
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(l) }()
-	server.MarkReady()
-	fmt.Fprintf(stdout, "permitd listening on %s://%s\n", scheme, l.Addr())
-
-	select {
-	case err := <-ended:
-		return fmt.Errorf("stopped serving: %w", err)
-	case <-ctx.Done():
+	all, err := open(cfg, coordinator, throttle)
+	if err != nil {
+		return err
 	}
-	drain(server, cfg.drainDelay, cfg.log)
-	return <-ended
-}
-
-// drain stops a server so that no request is lost: load balancers learn that it stops before it does.
-func drain(server *api.Server, delay time.Duration, log *slog.Logger) {
-	log.Info("stopping", "drain_delay", delay)
-	server.MarkStopping()
-	time.Sleep(delay)
-	ctx, cancel := context.WithTimeout(context.Background(), finishTime)
-	defer cancel()
-	if err := server.Shutdown(ctx); err != nil {
-		log.Warn("cut off requests that did not finish in time", "waited", finishTime)
-	}
-	log.Info("stopped")
+	return all.serve(ctx, cfg, stdout)
 }
 
 // seed stores policies of providers that the store does not know.
@@ -98,13 +77,4 @@ func seed(ctx context.Context, c *limiter.Coordinator, f *policyfile.File, log *
 		}
 	}
 	return nil
-}
-
-// listenReason is why a listener could not be had, without what the message says anyway.
-func listenReason(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) {
-		return op.Err
-	}
-	return err
 }

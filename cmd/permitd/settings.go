@@ -7,10 +7,8 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
-	"net/netip"
 	"regexp"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -20,7 +18,7 @@ import (
 
 // config is what serve runs by, checked.
 type config struct {
-	addr         string
+	access
 	certificates *certificates // nil: plain HTTP
 	redisURL     string        // "": in memory
 	redisPrefix  string
@@ -34,12 +32,12 @@ const maxDrainDelay = time.Hour
 
 // config checks the settings of serve. The error has a line for every fault, nearly always one.
 func (c *serveCommand) config(given settings, stderr io.Writer) (*config, error) {
-	cfg := &config{addr: c.Addr}
-	if fault := loopbackAddr(c.Addr); fault != "" {
-		return nil, given.bad("addr", c.Addr, fault)
-	}
+	cfg := &config{}
 	var err error
 	if cfg.log, err = c.logger(given, stderr); err != nil {
+		return nil, err
+	}
+	if cfg.access, err = c.access(given, cfg.log); err != nil {
 		return nil, err
 	}
 	cfg.drainDelay, err = time.ParseDuration(c.DrainDelay)
@@ -79,19 +77,6 @@ func (c *serveCommand) redis(given settings, cfg *config) error {
 	}
 	cfg.redisURL, cfg.redisPrefix = c.RedisURL, c.RedisPrefix
 	return nil
-}
-
-// loopbackAddr says what is wrong with an address to listen on, or "".
-func loopbackAddr(addr string) string {
-	host, fault := splitAddr(addr)
-	if fault != "" {
-		return fault
-	}
-	ip, err := netip.ParseAddr(host)
-	if !strings.EqualFold(host, "localhost") && (err != nil || !ip.Unmap().IsLoopback()) {
-		return "this version has no tokens and so listens on loopback only: 127.0.0.1:PORT, [::1]:PORT or localhost:PORT"
-	}
-	return ""
 }
 
 // splitAddr is the host of HOST:PORT, or what is wrong with it.

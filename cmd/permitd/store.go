@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/permitd/permitd/api"
+	"github.com/permitd/permitd/api/throttle"
 	"github.com/permitd/permitd/limiter"
 	"github.com/permitd/permitd/limiter/memstore"
 	"github.com/permitd/permitd/limiter/redisstore"
@@ -30,4 +32,20 @@ func openStore(ctx context.Context, cfg *config) (store limiter.Store, end func(
 	}
 	cfg.log.Info("using Redis", "prefix", cfg.redisPrefix)
 	return s, func() { s.Close() }, nil
+}
+
+// maxClients is how many clients with failed logins are told apart in memory, of about 250 bytes each.
+const maxClients = 1 << 16
+
+// openThrottle opens what failed logins are counted in, if there are tokens. Call end when it is no longer used.
+func openThrottle(ctx context.Context, cfg *config) (t api.Throttle, end func(), err error) {
+	if cfg.tokens == nil {
+		return nil, func() {}, nil
+	}
+	own := memstore.New(memstore.Options{MaxCounters: maxClients})
+	opened, err := throttle.New(ctx, own, throttle.Options{RedisURL: cfg.redisURL, RedisPrefix: cfg.redisPrefix, Logger: cfg.log})
+	if err != nil {
+		return nil, nil, fmt.Errorf("count failed logins: %w", err)
+	}
+	return opened, func() { opened.Close() }, nil
 }

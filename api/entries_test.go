@@ -1,0 +1,147 @@
+package api
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/permitd/permitd/limiter"
+)
+
+// scopes is a policy with a limit of each scope.
+const scopes = `{"limits":{
+	"all": {"scope":"provider","kind":"rate","amount":600,"per":"1m"},
+	"rpd": {"scope":"pool","kind":"quota","amount":100,"per":"day"},
+	"rpm": {"scope":"key","kind":"rate","amount":60,"per":"1m","burst":2}}}`
+
+func TestEntryIsWritten(t *testing.T) {
+	for _, tt := range []struct{ list, id, override string }{
+		{"keys", sk1, "rpm"},
+		{"pools", "acme", "rpd"},
+	} {
+		t.Run(tt.list, func(t *testing.T) {
+			r, _ := tuned(t, map[string]string{"p": scopes})
+			list := "/v1/providers/p/" + tt.list
+			path := list + "/" + tt.id
+			r.get(path).problem(t, 404, "not-found")
+			if got := r.get(list); got.text != `{"items":[],"next_cursor":null}` {
+				t.Errorf("%s", got.text)
+			}
+			body := `{"label":"é","limits":{"` + tt.override + `":{"amount":50}}}`
+			got, _ := r.wrote(201, "PUT", path, body)
+			want := `{"id":"` + tt.id + `","revision":1,"entry":` + body + `}`
+			if got.text != want || got.header.Get("Location") != path {
+				t.Errorf("created %s at %q, want %s", got.text, got.header.Get("Location"), want)
+			}
+			if read := r.get(path); read.text != want || read.header.Get("ETag") != got.header.Get("ETag") {
+				t.Errorf("read %s", read.text)
+			}
+			if read := r.get(list); read.text != `{"items":[`+want+`],"next_cursor":null}` {
+				t.Errorf("listed %s", read.text)
+			}
+			if got, doc := r.wrote(200, "PATCH", path, `{"label":null,"limits":{"`+tt.override+`":{"amount":40}}}`); doc.Revision != 2 ||
+				!jsonEqual(t, doc.Entry, []byte(`{"limits":{"`+tt.override+`":{"amount":40}}}`)) {
+				t.Errorf("patched %s", got.text)
+			}
+			if got, doc := r.wrote(200, "PUT", path, `{}`); doc.Revision != 3 || string(doc.Entry) != "{}" || got.header.Get("Location") != "" {
+				t.Errorf("replaced %s", got.text)
+			}
+			r.wrote(204, "DELETE", path, "")
+			r.get(path).problem(t, 404, "not-found")
+			r.tune("DELETE", path, "").problem(t, 404, "not-found")
+			r.tune("PATCH", path, `{}`).problem(t, 404, "not-found")
+			r.wrote(201, "PUT", path, `{}`)
+			for _, method := range []string{"GET", "PUT", "PATCH", "DELETE"} {
+				r.tune(method, "/v1/providers/nobody/"+tt.list+"/"+tt.id, `{}`).problem(t, 404, "unknown-provider")
+			}
+			r.get("/v1/providers/nobody/"+tt.list).problem(t, 404, "unknown-provider")
+		})
+	}
+}
+
+// TestEntryFaults: each entry is refused with all that is wrong with it.
+func TestEntryFaults(t *testing.T) {
+	r, _ := tuned(t, map[string]string{"p": scopes})
+	for _, tt := range []struct{ path, body, want string }{
+		{keys1, `{"limits":{"rph":{"amount":5}}}`, "/limits/rph: the policy has no limit of this name"},
+		{keys1, `{"limits":{"rpd":{"amount":5}}}`, "/limits/rpd: is a limit of scope pool"},
+		{keys1, `{"limits":{"all":{"amount":5}}}`, "/limits/all: is a limit of scope provider"},
+		{keys1, `{"limits":{"rpm":{"per":"day"}}}`, "/limits/rpm: only a limit of kind quota"},
+		{keys1, `{"limits":{"rpm":5},"x":1,"pool":"A"}`, "/pool: a pool's name must match\n/limits/rpm: must be an object\n/x: unknown member"},
+		{keys1, `{"key":"sk-1"}`, "/key: unknown member"},
+		{keys1, `{"label":"a","label":"b"}`, "/label: is given twice"},
+		{keys1, `{"disabled":"yes"}`, "/disabled: must be true or false"},
+		{keys1, `null`, ": must be an object, not null"},
+		{"/v1/providers/p/pools/acme", `{"pool":"b"}`, "/pool: unknown member"},
+		{"/v1/providers/p/pools/acme", `{"limits":{"rpm":{"amount":5}}}`, "/limits/rpm: is a limit of scope key"},
+		{"/v1/providers/p/pools/acme", `{"limits":{"rpd":{"amount":0},"x":{}}}`, "/limits/rpd/amount: must be\n/limits/x: the policy has no limit"},
+		{"/v1/providers/p/pools/acme", `{"limits":`, ": malformed JSON"},
+	} {
+		p := r.tune("PUT", tt.path, tt.body).problem(t, 400, "invalid-request")
+		checkFaults(t, tt.body, &limiter.InvalidError{Faults: p.Errors}, tt.want)
+		r.get(tt.path).problem(t, 404, "not-found")
+	}
+	r.wrote(201, "PUT", keys1, `{}`)
+	p := r.tune("PATCH", keys1, `{"limits":{"rph":{"amount":5}}}`).problem(t, 400, "invalid-request")
+	checkFaults(t, "patch", &limiter.InvalidError{Faults: p.Errors}, "/limits/rph: the policy has no limit of this name")
+}
+
+func TestEntriesArePaged(t *testing.T) {
+	r, _ := tuned(t, map[string]string{"p": scopes})
+	const list = "/v1/providers/p/pools"
+	for i := range 5 {
+		r.wrote(201, "PUT", fmt.Sprintf("%s/pool-%d", list, i), `{}`)
+	}
+	var names []string
+	pages, cursor := 0, ""
+	for {
+		var page struct {
+			Items []resource
+			Next  *string `json:"next_cursor"`
+		}
+		got := r.get(list + "?page_size=2&cursor=" + cursor)
+		decode(t, got.text, &page)
+		for _, item := range page.Items {
+			names = append(names, item.ID)
+		}
+		if pages++; got.status != 200 || len(page.Items) > 2 || pages > 3 {
+			t.Fatalf("page %d: %d %s", pages, got.status, got.text)
+		}
+		if page.Next == nil {
+			break
+		}
+		cursor = *page.Next
+	}
+	if got := strings.Join(names, " "); got != "pool-0 pool-1 pool-2 pool-3 pool-4" || pages != 3 {
+		t.Errorf("%d pages of %s", pages, got)
+	}
+	if got := r.get(list + "?page_size=5"); !strings.HasSuffix(got.text, `"next_cursor":null}`) {
+		t.Errorf("a full last page has a next: %s", got.text)
+	}
+}
+
+// TestEntriesTakeEffect: at once, and a pool that nobody is in harms nobody.
+func TestEntriesTakeEffect(t *testing.T) {
+	r, _ := tuned(t, map[string]string{"p": scopes})
+	const permit = `{"provider":"p","key":"sk-1","dry_run":true}`
+	r.wrote(201, "PUT", "/v1/providers/p/pools/nobody", `{"disabled":true,"limits":{"rpd":{"amount":1}}}`)
+	if got := r.permit(permit); got.status != 200 {
+		t.Errorf("%d %s", got.status, got.text)
+	}
+	r.wrote(201, "PUT", keys1, `{"disabled":true}`)
+	r.permit(permit).problem(t, 403, "key-disabled")
+	r.wrote(200, "PATCH", keys1, `{"disabled":null,"pool":"acme"}`)
+	if got := r.permit(permit); got.status != 200 || !strings.Contains(got.text, `"pool":"acme"`) {
+		t.Errorf("%d %s", got.status, got.text)
+	}
+	r.wrote(201, "PUT", "/v1/providers/p/pools/acme", `{"limits":{"rpd":{"amount":7}}}`)
+	if got := r.permit(permit); got.status != 200 || !strings.Contains(got.text, `"amount":7`) {
+		t.Errorf("%d %s", got.status, got.text)
+	}
+	r.wrote(200, "PATCH", "/v1/providers/p/pools/acme", `{"disabled":true}`)
+	r.permit(permit).problem(t, 403, "key-disabled")
+	r.wrote(204, "DELETE", "/v1/providers/p/pools/acme", "")
+	if got := r.permit(permit); got.status != 200 {
+		t.Errorf("%d %s", got.status, got.text)
+	}
+}
