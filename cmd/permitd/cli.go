@@ -25,6 +25,8 @@ type cli struct {
 
 	Serve  serveCommand  `cmd:"" default:"withargs" help:"Answer asks for permits over HTTP. This is what permitd does without a command."`
 	Check  checkCommand  `cmd:"" help:"Check a policy file: exit 0 when it is good, 1 with file:line: message for every fault."`
+	Apply  applyCommand  `cmd:"" help:"Bring a running permitd in line with a policy file, pool and key entries included."`
+	Export exportCommand `cmd:"" help:"Write the policies and entries of a running permitd to standard output as a policy file."`
 	KeyID  keyIDCommand  `cmd:"" name:"key-id" help:"Read an API key on standard input and print its key id."`
 	Health healthCommand `cmd:"" help:"Ask a running permitd whether it is ready: exit 0 when it is, else 1."`
 }
@@ -48,6 +50,18 @@ type serveCommand struct {
 
 type checkCommand struct {
 	File string `arg:"" help:"The policy file."`
+}
+
+type applyCommand struct {
+	File   string `arg:"" help:"The policy file. What permitd has and the file has not is left as it is."`
+	DryRun bool   `name:"dry-run" help:"Say what would be changed, and change nothing."`
+	Note   string `placeholder:"TEXT" help:"Why, for the history: at most 200 characters."`
+	remoteFlags
+}
+
+type exportCommand struct {
+	Provider []string `arg:"" name:"name" optional:"" help:"Export only these providers."`
+	remoteFlags
 }
 
 type keyIDCommand struct{}
@@ -85,6 +99,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	switch command, _, _ := strings.Cut(parsed.Command(), " "); command {
 	case "check":
 		return c.Check.run(stdout, stderr)
+	case "apply":
+		return c.Apply.run(ctx, given, stdout, stderr)
+	case "export":
+		return c.Export.run(ctx, given, stdout, stderr)
 	case "key-id":
 		return c.KeyID.run(stdin, stdout, stderr)
 	case "health":
@@ -137,8 +155,10 @@ func settingsOf(parsed *kong.Context) settings {
 		if onLine[f.Name] || len(f.Envs) == 0 {
 			continue
 		}
-		if value := os.Getenv(f.Envs[0]); value != "" {
-			s.env[f.Name] = f.Envs[0]
+		set := slices.IndexFunc(f.Envs, func(env string) bool { return os.Getenv(env) != "" })
+		if set >= 0 {
+			s.env[f.Name] = f.Envs[set]
+			f.Target.SetString(os.Getenv(f.Envs[set])) // the parser stops at one that is set to nothing
 		} else if f.HasDefault {
 			f.Target.SetString(f.Default)
 		}

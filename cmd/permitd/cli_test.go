@@ -82,6 +82,20 @@ func TestUsageErrors(t *testing.T) {
 		{args: "health --addr 8080", want: `--addr "8080": ` + hostPort},
 		{args: "health --url localhost", want: `--url "localhost": must be a URL`},
 		{args: "health --url ftp://localhost", want: `--url "ftp://localhost": must be a URL`},
+		{args: "apply", want: `expected "<file>"`},
+		{args: "apply a b", want: "unexpected argument b"},
+		{args: "apply --addr 8080 a", want: `--addr "8080": ` + hostPort},
+		{args: "apply a", env: "PERMITD_ADMIN_ADDR=8081", want: `PERMITD_ADMIN_ADDR (--addr) "8081": ` + hostPort},
+		{args: "apply --url localhost a", want: `--url "localhost": must be a URL such as http://127.0.0.1:8080`},
+		{args: "export --url http://h/?a=b", want: `--url "http://h/?a=b": must be a URL such as`},
+		{args: "export --url http://u:secret@h", want: `--url "(not shown: it may hold a password)": must be a URL such as`},
+		{args: "apply --note " + strings.Repeat("n", 201) + " a", want: `--note "nnn`},
+		{args: "apply --note \x1b a", want: `--note "\x1b": must be at most 200 printable characters`},
+		{args: "apply --token @missing a", want: `--token "@missing": must be a token, or @ and a file that can be read: no such file or directory`},
+		{args: "apply --token @" + bad + " a", want: `--token "@` + bad + `": the file must hold one token, without spaces, and nothing else`},
+		{args: "export", env: "PERMITD_TOKEN=a secret", want: "PERMITD_TOKEN (--token) (not shown): must be a token, without spaces, or @PATH"},
+		{args: "export --tls-cert " + bad, want: `--tls-cert "` + bad + `": must be a PEM file of certificates: there is no certificate in it`},
+		{args: "export A", want: `"A" can't name a provider`},
 	} {
 		t.Run(tt.args+tt.env, func(t *testing.T) {
 			if name, value, ok := strings.Cut(tt.env, "="); ok {
@@ -110,7 +124,7 @@ func TestHelp(t *testing.T) {
 		t.Errorf("exit %d, stderr %q", code, stderr)
 	}
 	for _, want := range []string{
-		"serve", "check FILE", "key-id", "health", "--version", "--url",
+		"serve", "check FILE", "apply FILE", "export [NAME ...]", "--dry-run", "--note", "--token", "PERMITD_TOKEN", "key-id", "health", "--version", "--url",
 		"--addr", "PERMITD_ADDR", "default: 127.0.0.1:8080", "--tls-cert", "PERMITD_TLS_CERT", "--tls-key", "PERMITD_TLS_KEY",
 		"--admin-addr", "PERMITD_ADMIN_ADDR", "--tokens LIST", "PERMITD_TOKENS", "--trusted-proxies", "PERMITD_TRUSTED_PROXIES",
 		"--insecure-no-auth", "PERMITD_INSECURE_NO_AUTH default: false",

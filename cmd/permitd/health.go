@@ -62,19 +62,25 @@ func (c *healthCommand) target(given settings) (string, error) {
 		}
 		return u.String(), nil
 	}
-	host, fault := splitAddr(c.Addr)
+	base, err := baseURL(c.Addr, c.TLSCert != "", given)
+	return base + "/readyz", err
+}
+
+// baseURL is the URL of a permitd that listens on addr, as it is reached from the same machine.
+func baseURL(addr string, tls bool, given settings) (string, error) {
+	host, fault := splitAddr(addr)
 	if fault != "" {
-		return "", given.bad("addr", c.Addr, fault)
+		return "", given.bad("addr", addr, fault)
 	}
-	_, port, _ := net.SplitHostPort(c.Addr)
+	_, port, _ := net.SplitHostPort(addr)
 	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() { // it listens on every address
 		host = map[bool]string{false: "127.0.0.1", true: "::1"}[ip.Is6()]
 	}
 	scheme := "http"
-	if c.TLSCert != "" {
+	if tls {
 		scheme = "https"
 	}
-	return scheme + "://" + net.JoinHostPort(host, port) + "/readyz", nil
+	return scheme + "://" + net.JoinHostPort(host, port), nil
 }
 
 // trusting accepts a server that shows one of the certificates in a PEM file, whatever names are in it, since permitd is

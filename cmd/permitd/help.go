@@ -30,9 +30,13 @@ func wholeHelp(app *kong.Application) string {
 	for _, command := range app.Children {
 		name := command.Name
 		for _, arg := range command.Positional {
-			name += " " + strings.ToUpper(arg.Name)
+			shown := strings.ToUpper(arg.Name)
+			if !arg.Required {
+				shown = "[" + shown + " ...]"
+			}
+			name += " " + shown
 		}
-		fmt.Fprintf(&b, "  %-12s %s\n", name, command.Help)
+		fmt.Fprintf(&b, "  %-17s %s\n", name, command.Help)
 	}
 	for _, command := range app.Children {
 		if len(command.Flags) > 0 {
@@ -53,7 +57,7 @@ func writeFlags(b *strings.Builder, flags []*kong.Flag) {
 			line += " " + f.PlaceHolder
 		}
 		if len(f.Envs) > 0 {
-			line = fmt.Sprintf("%-28s %-20s default: %s", line, f.Envs[0], cmp.Or(f.Default, "none"))
+			line = fmt.Sprintf("%-28s %-20s default: %s", line, strings.Join(f.Envs, ", "), cmp.Or(f.Default, "none"))
 		}
 		fmt.Fprintf(b, "%s\n", line)
 		for text := range wrapped(f.Help, 90) {

@@ -1,4 +1,4 @@
-// Package policyfile reads YAML policy files into the documents that permitd stores.
+// Package policyfile reads YAML policy files into the documents that permitd stores, and writes such files.
 //
 // A file holds every provider's policy, and beside it the entries of pools and keys:
 //
