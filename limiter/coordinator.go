@@ -100,31 +100,42 @@ func (c *Coordinator) end(a *attempt) (*Decision, error) {
 // run takes attempts through the store until each has a decision or an error.
 func (c *Coordinator) run(ctx context.Context, open []*attempt) {
 	begin, n := time.Now(), len(open)
-	bounded := !c.ready(ctx, open) // the store bounds its own first call only
+	bounded := false // the store bounds the first decision by itself
 	for round := 0; len(open) > 0; round++ {
-		if bounded || round == 1 {
+		if missing := c.missing(open); !bounded && (round == 1 || len(missing) > 0) {
 			var cancel context.CancelFunc
 			ctx, cancel = c.patient(ctx, begin, n)
 			defer cancel()
-			bounded = false
+			bounded = true
+			c.readPolicies(ctx, open, missing)
 		}
 		open = c.round(ctx, open, round)
 	}
 }
 
-// ready reads the policies that are not known yet, and reports whether there was nothing to read.
-func (c *Coordinator) ready(ctx context.Context, open []*attempt) bool {
-	all := true
+// missing are the providers of attempts that nothing is known of yet.
+func (c *Coordinator) missing(open []*attempt) (names []string) {
 	for _, a := range open {
-		if a.err != nil {
-			continue
-		}
-		if _, known := c.policies.Load(a.ask.Provider); !known {
-			_, a.err = c.policy(ctx, a.ask.Provider)
-			all = false
+		if _, known := c.policies.Load(a.ask.Provider); !known && a.err == nil && !slices.Contains(names, a.ask.Provider) {
+			names = append(names, a.ask.Provider)
 		}
 	}
-	return all
+	return names
+}
+
+// readPolicies reads those of some providers, each once. The attempts at those that can't be had have failed.
+func (c *Coordinator) readPolicies(ctx context.Context, open []*attempt, names []string) {
+	failed := map[string]error{}
+	for _, name := range names {
+		if _, err := c.policy(ctx, name); err != nil {
+			failed[name] = err
+		}
+	}
+	for _, a := range open {
+		if err := failed[a.ask.Provider]; err != nil && a.err == nil {
+			a.err = err
+		}
+	}
 }
 
 // patient bounds so many asks that began at a time.
@@ -175,8 +186,7 @@ func (c *Coordinator) prepare(ctx context.Context, a *attempt) error {
 	if a.now == 0 {
 		a.now = c.now()
 	}
-	a.charge.NotAfter = a.now.Later(askLifetime)
-	a.resolve(c.known(a.ask.Provider, policy, a.ask.KeyID, a.charge.Pool, a.now, a.fresh))
+	a.resolve(c.known(a.ask.Provider, policy, a.ask.KeyID, a.charge.Pool))
 	a.hold(policy.policy)
 	a.once()
 	return nil
@@ -212,7 +222,7 @@ func (c *Coordinator) conclude(a *attempt) bool {
 	switch o.Verdict {
 	case Stale:
 		a.err = c.adopt(a.ask.Provider, a.charge.KeyID, a.charge.Pool, &o.Current)
-		a.now, a.fresh = 0, a.fresh || o.Current.Key != nil && o.Current.Key.Moved != ""
+		a.now = 0
 		return a.err != nil
 	case Late:
 		a.now = o.Now
@@ -224,6 +234,10 @@ func (c *Coordinator) conclude(a *attempt) bool {
 	default:
 		a.err = o.Err
 		return true
+	}
+	if a.refusal != nil && a.until > o.Now && a.until <= a.now { // its time was not over, by the store's clock
+		a.now = o.Now
+		return false
 	}
 	if a.refusal != nil {
 		a.err = a.refusal
@@ -291,6 +305,7 @@ func (c *Coordinator) adoptPolicy(provider string, r Record) (*policyView, error
 	if err != nil {
 		return nil, err
 	}
+	v.provider = provider
 	c.policies.Store(provider, v)
 	return v, nil
 }
@@ -357,5 +372,11 @@ func (c *Coordinator) Policies(ctx context.Context) ([]PolicyDoc, error) {
 		}
 		docs = append(docs, d)
 	}
+	c.policies.Range(func(provider, _ any) bool {
+		if _, listed := slices.BinarySearch(names, provider.(string)); !listed {
+			c.policies.Delete(provider)
+		}
+		return true
+	})
 	return docs, nil
 }

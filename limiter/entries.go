@@ -2,7 +2,9 @@ package limiter
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"time"
 )
 
@@ -13,6 +15,7 @@ type StoredEntry struct {
 	Tag       string
 	Entry     *Entry
 	Created   bool      // by the write that returned it
+	Restarted []string  // limits whose counters the write started afresh
 	RotatedTo string    // of a key that was rotated: the key that took its place, whose entry this is
 	ExpiresAt time.Time // of such a key: from then on it is disabled
 }
@@ -46,7 +49,7 @@ func (c *Coordinator) Entries(ctx context.Context, provider string, kind EntryKi
 			after = r.Name
 			id := DocID{provider, kind, r.Name}
 			at, record := id, r.of(policy.record.Generation)
-			if record.Moved != "" {
+			if record.Root != "" {
 				if at, record, err = c.resolveEntry(ctx, policy, id); err != nil {
 					return nil, err
 				}
@@ -90,63 +93,107 @@ func (c *Coordinator) PatchEntry(ctx context.Context, id DocID, patch []byte, e 
 	})
 }
 
-// DeleteEntry deletes the entry of a key or pool: what the policy says holds again. Of a key that was rotated it ends that
-// only: the key is one without an entry from then on, and the other keeps the entry.
+// DeleteEntry deletes the entry of a key or pool: what the policy says holds again. Of a key that was rotated, and is still
+// good, it ends the time.
 func (c *Coordinator) DeleteEntry(ctx context.Context, id DocID, e Edit) error {
-	policy, err := c.livePolicy(ctx, id.Provider)
-	if err != nil {
-		return err
-	}
-	at, _, err := c.resolveEntry(ctx, policy, id)
-	if err != nil {
-		return err
-	}
-	if at != id {
-		return c.unrotate(ctx, id, at, e)
-	}
-	_, err = c.swap(ctx, id, e, func(r Record) (Record, error) {
-		if r = r.of(policy.record.Generation); r.deleted() {
+	_, _, err := c.swapEntry(ctx, id, e, func(policy *policyView, at DocID, r Record) (Record, error) {
+		if r.deleted() {
 			return Record{}, unknownEntry(id)
 		}
-		next := r.nextEntry(&Entry{Kind: id.Kind}, policy.record.Generation)
-		next.Former, next.Subject = nil, ""
-		return next, nil
+		if id.Kind == KeyEntry && r.current(at.Name) != id.Name {
+			next := r.again()
+			next.Former = maps.Clone(r.Former)
+			next.Former[id.Name] = 0
+			return next, nil
+		}
+		return r.nextEntry(&Entry{Kind: id.Kind}, policy.record.Generation), nil
 	})
 	return err
 }
 
 // writeEntry writes what next makes of an entry and the policy in force.
 func (c *Coordinator) writeEntry(ctx context.Context, id DocID, e Edit, next func(Record, *Policy) (*Entry, error)) (StoredEntry, error) {
-	if fault := id.fault(); fault != "" {
-		return StoredEntry{}, &InvalidError{[]Fault{{"", fault}}}
-	}
-	policy, err := c.livePolicy(ctx, id.Provider)
-	if err != nil {
-		return StoredEntry{}, err
-	}
-	at, found, err := c.resolveEntry(ctx, policy, id)
-	if err != nil {
-		return StoredEntry{}, err
-	}
-	created := false
-	r, err := c.swapFrom(ctx, at, found, e, func(r Record) (Record, error) {
-		r = r.of(policy.record.Generation)
-		if r.Moved != "" { // just now
-			return Record{}, conflict(r)
-		}
+	var created bool
+	var restarted []string
+	at, r, err := c.swapEntry(ctx, id, e, func(policy *policyView, _ DocID, r Record) (Record, error) {
 		entry, err := next(r, policy.policy)
 		if err != nil {
 			return Record{}, err
 		}
 		created = r.deleted()
-		return r.nextEntry(entry, policy.record.Generation), nil
+		record := r.nextEntry(entry, policy.record.Generation)
+		restarted, err = policy.restarted(id.Kind, r, record)
+		return record, err
 	})
 	if err != nil {
 		return StoredEntry{}, err
 	}
 	stored, err := r.stored(id, at)
-	stored.Created = created
+	stored.Created, stored.Restarted = created, restarted
 	return stored, err
+}
+
+// restarted are the limits whose counters an edit of an entry starts afresh.
+func (v *policyView) restarted(kind EntryKind, from, to Record) (names []string, err error) {
+	before, err := newEntryView(kind, from)
+	if err != nil {
+		return nil, err
+	}
+	after, err := newEntryView(kind, to)
+	if err != nil {
+		return nil, err
+	}
+	for i, l := range v.policy.Limits {
+		if string(l.Scope) == string(kind) && before.terms(v, i).Counter != after.terms(v, i).Counter {
+			names = append(names, l.Name)
+		}
+	}
+	return names, nil
+}
+
+// swapEntry writes what next makes of an entry, where it is kept, again and again until nobody else wrote in between. It
+// returns where that is, and what was written.
+func (c *Coordinator) swapEntry(ctx context.Context, id DocID, e Edit, next func(*policyView, DocID, Record) (Record, error)) (DocID, Record, error) {
+	if fault := id.fault(); fault != "" {
+		return id, Record{}, &InvalidError{[]Fault{{"", fault}}}
+	}
+	for {
+		policy, err := c.livePolicy(ctx, id.Provider)
+		if err != nil {
+			return id, Record{}, err
+		}
+		at, r, err := c.resolveEntry(ctx, policy, id)
+		if err != nil {
+			return id, Record{}, err
+		}
+		if !e.holds(r) {
+			return id, Record{}, conflict(r)
+		}
+		wanted, err := next(policy, at, r)
+		if err != nil {
+			return id, Record{}, err
+		}
+		stored, err := c.store.Swap(ctx, at, r.Tag, e.sign(wanted))
+		if errors.Is(err, ErrConflict) {
+			continue
+		}
+		if err == nil {
+			err = c.stillThere(ctx, policy)
+		}
+		return at, stored, err
+	}
+}
+
+// stillThere takes back what was written of entries if the provider was deleted meanwhile.
+func (c *Coordinator) stillThere(ctx context.Context, policy *policyView) error {
+	r, err := c.store.Load(ctx, DocID{Provider: policy.provider})
+	if err != nil || !r.deleted() && r.Generation == policy.record.Generation {
+		return err
+	}
+	if err := c.store.Clear(ctx, policy.provider, r.Revision-1); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %q", ErrUnknownProvider, policy.provider)
 }
 
 // fault is what is wrong with the name of an entry, or "".
@@ -169,17 +216,14 @@ func (c *Coordinator) livePolicy(ctx context.Context, provider string) (*policyV
 	return c.adoptPolicy(provider, r)
 }
 
-// resolveEntry reads an entry, following keys that were rotated, and returns where it is. A record without a body is none.
+// resolveEntry reads an entry, and tells where it is kept. A record without a body is none.
 func (c *Coordinator) resolveEntry(ctx context.Context, policy *policyView, id DocID) (DocID, Record, error) {
-	for range maxRotations {
-		r, err := c.store.Load(ctx, id)
-		r = r.of(policy.record.Generation)
-		if err != nil || r.Moved == "" {
-			return id, r, err
-		}
-		id.Name = r.Moved
+	r, err := c.store.Load(ctx, id)
+	if r = r.of(policy.record.Generation); err == nil && r.Root != "" {
+		id.Name = r.Root
+		r, err = c.store.Load(ctx, id)
 	}
-	return id, Record{}, fmt.Errorf("%w: the key was rotated more than %d times; use the latest", ErrUnknownEntry, maxRotations)
+	return id, r.of(policy.record.Generation), err
 }
 
 // stored is the record as an entry that was asked for under id and found at another.
@@ -192,8 +236,8 @@ func (r Record) stored(id, at DocID) (StoredEntry, error) {
 		return StoredEntry{}, fmt.Errorf("%w: a stored %s entry can't be read: %w", ErrStoreUnavailable, id.Kind, err)
 	}
 	s := StoredEntry{Name: id.Name, Revision: r.Revision, Tag: r.Tag, Entry: e}
-	if at != id {
-		s.RotatedTo, s.ExpiresAt = at.Name, r.Former[id.Name].Time()
+	if current := r.current(at.Name); id.Kind == KeyEntry && current != id.Name {
+		s.RotatedTo, s.ExpiresAt = current, r.Former[id.Name].Time()
 	}
 	return s, nil
 }

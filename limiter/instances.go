@@ -29,11 +29,12 @@ func (c *Coordinator) Attend(ctx context.Context, version string, log *slog.Logg
 	self := Instance{ID: rand.Text()[:12], Version: version, StartedAt: time.Now().UTC().Truncate(time.Millisecond)}
 	c.self.Store(&self)
 	for {
-		if _, err := c.Policies(ctx); err == nil {
-			_, err = c.store.Instances(ctx, c.Self())
-			if err != nil && ctx.Err() == nil {
-				log.Debug("could not announce this instance", "error", err)
-			}
+		_, err := c.Policies(ctx)
+		if _, failed := c.store.Instances(ctx, c.Self()); failed != nil {
+			err = failed
+		}
+		if err != nil && ctx.Err() == nil {
+			log.Debug("could not keep up with the other instances", "error", err)
 		}
 		select {
 		case <-ctx.Done():

@@ -66,7 +66,6 @@ func (a *Ask) digest() string {
 // grantBody is the body of a Once: with the states of the lines, all that the decision said.
 type grantBody struct {
 	TTL      time.Duration `json:"ttl,omitempty"` // of the hold, if there is one
-	KeyID    string        `json:"key_id"`
 	Pool     string        `json:"pool,omitempty"`
 	Revision int64         `json:"revision"`
 	Ignored  []string      `json:"ignored,omitempty"`
@@ -100,7 +99,7 @@ func (a *attempt) once() {
 	if a.refusal != nil { // an earlier one may have been granted
 		return
 	}
-	b := grantBody{KeyID: c.KeyID, Pool: c.Pool, Revision: a.policy.record.Revision, Ignored: a.ignored}
+	b := grantBody{Pool: c.Pool, Revision: a.policy.record.Revision, Ignored: a.ignored}
 	keep := minOnceKept
 	if c.Hold != nil {
 		b.TTL = c.Hold.TTL
@@ -134,7 +133,7 @@ func (a *attempt) repeat(g *Grant) (*Decision, error) {
 	if err := json.Unmarshal(g.Body, &b); err != nil || len(b.Lines) != len(g.Lines) {
 		return nil, fmt.Errorf("%w: a stored grant can't be read: %v", ErrStoreUnavailable, err)
 	}
-	d := &Decision{Provider: a.ask.Provider, KeyID: b.KeyID, Pool: b.Pool, Revision: b.Revision, IgnoredUnits: b.Ignored, Replayed: true}
+	d := &Decision{Provider: a.ask.Provider, KeyID: a.ask.KeyID, Pool: b.Pool, Revision: b.Revision, IgnoredUnits: b.Ignored, Replayed: true}
 	if b.TTL > 0 {
 		d.PermitID, d.Expires = g.PermitID, g.Now.Later(b.TTL).Time()
 	}

@@ -51,8 +51,7 @@ func (c *Coordinator) previewOne(ctx context.Context, a *attempt, v *policyView,
 	if a.now == 0 {
 		a.now = c.now()
 	}
-	a.charge.NotAfter = a.now.Later(askLifetime)
-	a.resolve(c.known(a.ask.Provider, v, a.ask.KeyID, "", a.now, a.fresh))
+	a.resolve(c.known(a.ask.Provider, v, a.ask.KeyID, ""))
 	a.hold(v.policy)
 	a.charge.Hold = nil
 	a.charge.Stamps.Policy = stored.Tag
@@ -68,7 +67,6 @@ func (c *Coordinator) previewOne(ctx context.Context, a *attempt, v *policyView,
 	case Stale:
 		o.Current.Policy = nil // read anew
 		a.err, a.now = c.adopt(a.ask.Provider, a.charge.KeyID, a.charge.Pool, &o.Current), 0
-		a.fresh = a.fresh || o.Current.Key != nil && o.Current.Key.Moved != ""
 		return
 	case Late:
 		a.now = o.Now

@@ -21,6 +21,9 @@ func (i Instant) Time() time.Time { return time.UnixMicro(int64(i)).UTC() }
 // an int64 counts.
 const Forever = 100 * 365 * 24 * time.Hour
 
+// forever is later than any other moment.
+const forever Instant = math.MaxInt64
+
 // maxUnits bounds every count of units, so that sums stay exact in a Lua number too (2^53 is about 9.0e15).
 const maxUnits = 4_000_000_000_000_000
 
@@ -211,5 +214,5 @@ func (i Instant) Later(d time.Duration) Instant {
 	if n := Instant(ceilDiv(d, time.Microsecond)); i <= math.MaxInt64-n {
 		return i + n
 	}
-	return math.MaxInt64
+	return forever
 }

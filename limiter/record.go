@@ -28,14 +28,18 @@ type Record struct {
 	Body       []byte           `json:"body,omitempty"` // as written
 	Tracks     map[string]Track `json:"tracks,omitempty"`
 
-	// Of the entry of a key that was rotated (a time of 0 or less in a record that is being written is one from the write on):
-	Moved   string             `json:"moved,omitempty"`   // the key id whose entry this one's has become; nothing else counts then
-	Former  map[string]Instant `json:"former,omitempty"`  // key ids whose entry has become this one, and until when they are good
-	Subject string             `json:"subject,omitempty"` // the key id that counters are named for; "": its own
+	// Of the entry of a key that was rotated (see rotate.go):
+	Root    string `json:"root,omitempty"`    // the key id under which the entry is kept; nothing else counts then
+	Current string `json:"current,omitempty"` // of the root: the key id that is good for good
+	// Former are key ids that were good before, and until when they are; in a record that is being written, a time of 0 or less
+	// is one from the write on.
+	Former map[string]Instant `json:"former,omitempty"`
 }
 
 // Blank reports whether nothing of the record of an entry has to be kept.
-func (r Record) Blank() bool { return r.deleted() && len(r.Tracks) == 0 && r.Moved == "" }
+func (r Record) Blank() bool {
+	return r.deleted() && len(r.Tracks) == 0 && r.Root == "" && r.Current == ""
+}
 
 // Track is what has to be remembered of one limit (in a policy's record) or override (in an entry's) through the
 // revisions of a document, so that counters survive edits: since when its counters count what they do, and at which
@@ -72,6 +76,14 @@ func (r Record) successor() Record {
 	return Record{Revision: r.Revision + 1, Tag: newTag(), Generation: r.Generation}
 }
 
+// again is the record that follows r when nothing changes.
+func (r Record) again() Record {
+	next := r
+	next.Revision, next.Tag, next.By, next.Note, next.At = r.Revision+1, newTag(), "", "", 0
+	next.Tracks = maps.Clone(r.Tracks)
+	return next
+}
+
 // nextPolicy is the record that follows r when p is written, and the limits whose counters start afresh.
 func (r Record) nextPolicy(p *Policy) (next Record, restarted []string) {
 	next = r.successor()
@@ -105,7 +117,7 @@ func (r Record) nextEntry(e *Entry, generation string) Record {
 	r = r.of(generation)
 	next := r.successor()
 	next.Body, next.Generation = e.Body(), generation
-	next.Former, next.Subject = r.Former, r.Subject
+	next.Current, next.Former = r.Current, r.Former
 	next.Tracks = r.goneTracks()
 	for name, t := range next.Tracks {
 		if e.override(name) == nil && len(t.Changes) > 0 { // back to what the policy says, from now on
@@ -136,9 +148,7 @@ func (r Record) of(generation string) Record {
 // nextReset is the record that follows r when the usage of some limits is forgotten: their counters get other names. In an
 // entry that is usage of its key or pool, in a policy all of it.
 func (r Record) nextReset(kind EntryKind, limits []string) Record {
-	next := r.successor()
-	next.Body, next.Tracks = r.Body, maps.Clone(r.Tracks)
-	next.Former, next.Subject = r.Former, r.Subject
+	next := r.again()
 	if next.Tracks == nil {
 		next.Tracks = map[string]Track{}
 	}
@@ -171,7 +181,9 @@ func (r Record) goneTracks() map[string]Track {
 
 // forgetGone drops the tracks of limits that are gone longest, if there are more than may be kept.
 func forgetGone(tracks map[string]Track) {
-	gone := slices.DeleteFunc(slices.Sorted(maps.Keys(tracks)), func(name string) bool { return tracks[name].Gone == 0 })
+	gone := slices.DeleteFunc(slices.Sorted(maps.Keys(tracks)), func(name string) bool {
+		return tracks[name].Gone == 0 || tracks[name].Reset > 0 // what was reset must not come back
+	})
 	slices.SortStableFunc(gone, func(a, b string) int { return cmp.Compare(tracks[b].Gone, tracks[a].Gone) })
 	for _, name := range gone[min(len(gone), maxGone):] {
 		delete(tracks, name)

@@ -29,37 +29,35 @@ func (c *Coordinator) Reset(ctx context.Context, q ResetQuery, e Edit) (limits [
 	if q.KeyID != "" && q.Pool != "" || q.All && (q.KeyID != "" || q.Pool != "") {
 		return nil, 0, &InvalidError{[]Fault{{"", "name one of key_id, pool and all_keys, or none for the limits of the provider"}}}
 	}
-	policy, err := c.livePolicy(ctx, q.Provider)
-	if err != nil {
-		return nil, 0, err
-	}
-	id := DocID{Provider: q.Provider}
-	switch {
-	case q.Pool != "":
-		id.Kind, id.Name = PoolEntry, q.Pool
-	case q.KeyID != "":
-		if id, _, err = c.resolveEntry(ctx, policy, DocID{q.Provider, KeyEntry, q.KeyID}); err != nil {
-			return nil, 0, err
-		}
-	}
-	note := e.Note
-	stored, err := c.swap(ctx, id, e, func(r Record) (Record, error) {
-		p, entry := policy, Record{}
-		if id.Kind != "" {
-			r = r.of(policy.record.Generation)
-			entry = r
-		} else if p, err = c.adoptPolicy(q.Provider, r); err != nil {
+	next := func(policy *Policy, kind EntryKind, r Record, pool string) (Record, error) {
+		if limits, err = q.limits(policy, q.scopes(pool)); err != nil {
 			return Record{}, err
 		}
-		v, err := newEntryView(id.Kind, entry)
+		next := r.nextReset(kind, limits)
+		next.Note = "reset of " + strings.Join(limits, ", ") + ": "
+		return next, nil
+	}
+	var stored Record
+	if q.KeyID == "" && q.Pool == "" {
+		stored, err = c.swap(ctx, q.Provider, e, func(r Record) (Record, error) {
+			v, err := c.adoptPolicy(q.Provider, r)
+			if err != nil {
+				return Record{}, err
+			}
+			return next(v.policy, "", r, "")
+		})
+		return limits, stored.Revision, err
+	}
+	id := DocID{q.Provider, PoolEntry, q.Pool}
+	if q.KeyID != "" {
+		id = DocID{q.Provider, KeyEntry, q.KeyID}
+	}
+	_, stored, err = c.swapEntry(ctx, id, e, func(policy *policyView, _ DocID, r Record) (Record, error) {
+		v, err := newEntryView(id.Kind, r)
 		if err != nil {
 			return Record{}, err
 		}
-		if limits, err = q.limits(p.policy, q.scopes(v.entry.Pool)); err != nil {
-			return Record{}, err
-		}
-		e.Note = strings.TrimSuffix("reset of "+strings.Join(limits, ", ")+": "+note, ": ")
-		return r.nextReset(id.Kind, limits), nil
+		return next(policy.policy, id.Kind, r, v.entry.Pool)
 	})
 	return limits, stored.Revision, err
 }

@@ -1,9 +1,6 @@
 package limiter
 
-import (
-	"cmp"
-	"slices"
-)
+import "slices"
 
 // attempt is one ask on its way through the store.
 type attempt struct {
@@ -13,8 +10,8 @@ type attempt struct {
 	ignored []string
 	refusal error // why the ask can't be granted whatever the counters say; holds once the store confirms the stamps
 	now     Instant
-	fresh   bool // where the key was rotated to was read for it
-	usage   bool // show the counters of all limits that can be named, charge nothing
+	until   Instant // when the time of a key that was rotated is over
+	usage   bool    // show the counters of all limits that can be named, charge nothing
 
 	decision *Decision
 	err      error
@@ -25,52 +22,30 @@ type known struct {
 	policy   *policyView
 	key      *entryView // nil: no entry
 	pool     *entryView // of a key that is in no pool, the key's own
-	keyID    string     // whose entry key is; "" where no key is named
-	subject  string     // whose counters are the key's
+	keyID    string     // whose entry key is, and whose counters are its; "" where no key is named
 	poolName string     // "" for none
-	over     bool       // the key was rotated, and its time is over
+	until    Instant    // when the key's time is over, if it was rotated
 }
 
-// known is what is known of a provider, and of a key there, or, without one, of a pool ("" for none). fresh tells that where
-// the key was rotated to was read just now.
-func (c *Coordinator) known(provider string, policy *policyView, keyID, pool string, now Instant, fresh bool) known {
-	k := known{policy: policy, keyID: keyID, subject: keyID, poolName: pool}
+// known is what is known of a provider, and of a key there, or, without one, of a pool ("" for none).
+func (c *Coordinator) known(provider string, policy *policyView, keyID, pool string) known {
+	k := known{policy: policy, keyID: keyID, poolName: pool, until: forever}
 	if keyID != "" {
 		k.poolName = ""
-		k.keyID, k.key, k.over = c.follow(provider, policy, keyID, now, fresh)
-		if k.subject = k.keyID; k.key != nil {
-			k.poolName, k.subject = k.key.entry.Pool, cmp.Or(k.key.record.Subject, k.keyID)
+		k.key = c.entry(provider, policy, KeyEntry, keyID)
+		if k.key != nil && k.key.record.Root != "" {
+			k.keyID = k.key.record.Root
+			k.key = c.entry(provider, policy, KeyEntry, k.keyID)
+			k.until = 0 // until it is known better
+		}
+		if k.key != nil {
+			k.poolName, k.until = k.key.entry.Pool, k.key.record.goodUntil(keyID, k.keyID)
 		}
 	}
 	if k.pool = k.key; k.poolName != "" {
 		k.pool = c.entry(provider, policy, PoolEntry, k.poolName)
 	}
 	return k
-}
-
-// follow finds the entry of a key, also of one that was rotated; over tells that this one's time is over. Where the entry
-// that took its place knows nothing of it, it is taken for a key without an entry until the store says otherwise.
-func (c *Coordinator) follow(provider string, policy *policyView, keyID string, now Instant, fresh bool) (id string, v *entryView, over bool) {
-	id, v = keyID, c.entry(provider, policy, KeyEntry, keyID)
-	for range maxRotations {
-		if v == nil || v.record.Moved == "" {
-			break
-		}
-		id = v.record.Moved
-		v = c.entry(provider, policy, KeyEntry, id)
-	}
-	if id == keyID {
-		return id, v, false
-	}
-	until, former := Instant(0), false
-	if v != nil {
-		until, former = v.record.Former[keyID]
-	}
-	if !former && !fresh {
-		c.entries.Remove(DocID{provider, KeyEntry, keyID})
-		return keyID, nil, false
-	}
-	return id, v, now >= until
 }
 
 // entry is what is known of an entry, or nil.
@@ -113,8 +88,12 @@ func (a *attempt) resolve(k known) {
 	c.KeyID, c.Pool = k.keyID, k.poolName
 	a.policy, a.refusal, a.ignored = k.policy, nil, nil
 	c.Stamps, c.Lines = k.stamps(), c.Lines[:0]
+	c.NotAfter = min(a.now.Later(askLifetime), k.until-1)
+	if a.until = k.until; k.until <= a.now { // it is refused, if the documents are these
+		c.NotAfter = a.now.Later(askLifetime)
+	}
 	if !a.usage {
-		a.refusal = refuse(k)
+		a.refusal = refuse(k, a.now)
 	}
 	if a.refusal == nil {
 		a.refusal = a.lines(k)
@@ -134,9 +113,9 @@ func (a *attempt) resolve(k known) {
 }
 
 // refuse applies what entries and policy say of a key as a whole.
-func refuse(k known) error {
+func refuse(k known, now Instant) error {
 	switch {
-	case k.over, k.key != nil && k.key.entry.Disabled, k.pool != nil && k.pool.entry.Disabled:
+	case k.until <= now, k.key != nil && k.key.entry.Disabled, k.pool != nil && k.pool.entry.Disabled:
 		return ErrKeyDisabled
 	case k.policy.policy.DenyUnknown && (k.key == nil || k.key.record.deleted()):
 		return ErrUnknownKey
@@ -153,7 +132,7 @@ func (a *attempt) lines(k known) error {
 		case limit.Scope == ScopePool && c.Pool != "":
 			subject = poolSubject(c.Pool)
 		case limit.Scope != ScopeProvider:
-			subject = k.subject
+			subject = k.keyID
 		}
 		if limit.Scope != ScopeProvider && subject == "" { // only in a query that names no key or pool
 			continue

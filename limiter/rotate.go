@@ -3,22 +3,40 @@ package limiter
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"time"
 )
 
-// maxRotations is how often a key may be rotated with an earlier one still asking.
-const maxRotations = 16
+// A key that was rotated keeps its entry where it has always been: under the first of its ids, the root. The ids that took
+// its place have a record that says so and never changes, and the root's record says which ids are good, and until when. So
+// that one record decides for all of them, and it is what the stamps of an ask are about, by whichever id it comes.
+
+// maxFormer is how often a key may be rotated.
+const maxFormer = 256
 
 // MaxKeepOld is for how long a key that was rotated may stay good.
 const MaxKeepOld = 365 * 24 * time.Hour
 
+// current is the id that is good for good, given the root's record and id.
+func (r Record) current(root string) string {
+	if r.Current != "" {
+		return r.Current
+	}
+	return root
+}
+
+// goodUntil is until when an id is good, given the root's record and id.
+func (r Record) goodUntil(keyID, root string) Instant {
+	if keyID == r.current(root) {
+		return forever
+	}
+	return r.Former[keyID] // 0 if it is not one of the key's
+}
+
 // RotateKey gives the entry and the usage of one key to another. Both are good for as long as keep says; then the old one is
-// disabled. Doing it again changes nothing but that time. Errors: those of writes; [ErrUnknownEntry] for a key without an
-// entry; a [*ConflictError] when the other key has one.
-//
-// The entry moves: what was the old key's record only says where to. Of the two writes the first makes the new key good, the
-// second has the old one follow.
+// disabled. Doing it again changes nothing but that time, and rotating back is as good as any rotation. Errors: those of
+// writes; [ErrUnknownEntry] for a key without an entry; a [*ConflictError] when the other key has one.
 func (c *Coordinator) RotateKey(ctx context.Context, provider, from, to string, keep time.Duration, e Edit) (StoredEntry, error) {
 	id, dest := DocID{provider, KeyEntry, from}, DocID{provider, KeyEntry, to}
 	var f faults
@@ -37,90 +55,63 @@ func (c *Coordinator) RotateKey(ctx context.Context, provider, from, to string, 
 	if err := f.err(); err != nil {
 		return StoredEntry{}, err
 	}
-	policy, err := c.livePolicy(ctx, provider)
-	if err != nil {
-		return StoredEntry{}, err
-	}
 	for range maxRounds {
-		r, err := c.rotate(ctx, policy, id, dest, keep, e)
-		if err == nil {
-			return r.stored(dest, dest)
-		}
-		if !errors.Is(err, errAgain) {
-			return StoredEntry{}, err
+		stored, err := c.rotate(ctx, id, dest, keep, e)
+		if !errors.Is(err, ErrConflict) || errors.As(err, new(*ConflictError)) {
+			return stored, err
 		}
 	}
-	return StoredEntry{}, ErrOverloaded
+	return StoredEntry{}, fmt.Errorf("%w: the documents change faster than this write can follow", ErrOverloaded)
 }
 
-// errAgain: somebody wrote in between.
-var errAgain = errors.New("again")
-
-// rotate tries once.
-func (c *Coordinator) rotate(ctx context.Context, policy *policyView, id, dest DocID, keep time.Duration, e Edit) (Record, error) {
-	generation := policy.record.Generation
-	old, err := c.store.Load(ctx, id)
+// rotate tries once. [ErrConflict] alone: somebody wrote in between.
+func (c *Coordinator) rotate(ctx context.Context, id, dest DocID, keep time.Duration, e Edit) (none StoredEntry, err error) {
+	policy, err := c.livePolicy(ctx, id.Provider)
 	if err != nil {
-		return Record{}, err
+		return none, err
 	}
-	theirs, err := c.store.Load(ctx, dest)
+	root, stored, err := c.resolveEntry(ctx, policy, id)
 	if err != nil {
-		return Record{}, err
+		return none, err
 	}
-	mine, other := old.of(generation), theirs.of(generation)
-	_, resumed := other.Former[id.Name]
-	next := mine
+	found, err := c.store.Load(ctx, dest)
+	if err != nil {
+		return none, err
+	}
+	r, other := stored.of(policy.record.Generation), found.of(policy.record.Generation)
+	current, ours := r.current(root.Name), dest == root || other.Root == root.Name
+	done := current == dest.Name && r.Former[id.Name] != 0
 	switch {
-	case mine.Moved == dest.Name && resumed: // done before
-		next = other
-	case mine.Moved != "":
-		return Record{}, &InvalidError{[]Fault{{"/key_id", "was rotated before: rotate the key that took its place, " + mine.Moved}}}
-	case mine.deleted():
-		return Record{}, unknownEntry(id)
-	case !e.holds(mine):
-		return Record{}, conflict(mine)
-	case !other.deleted() && !resumed, other.Moved != "":
-		return Record{}, conflict(other)
+	case r.deleted():
+		return none, unknownEntry(id)
+	case !done && current != id.Name:
+		return none, &InvalidError{[]Fault{{"/key_id", "was rotated before: rotate the key that took its place, " + current}}}
+	case !e.holds(r):
+		return none, conflict(r)
+	case !ours && (!other.deleted() || other.Root != "" || other.Current != ""):
+		return none, conflict(other)
+	case len(r.Former) >= maxFormer:
+		return none, &InvalidError{[]Fault{{"/key_id", fmt.Sprintf("was rotated %d times, and that is all: register the new key as one of its own", maxFormer)}}}
 	}
-	moved := other.successor()
-	moved.Body, moved.Tracks, moved.Generation, moved.By, moved.Note = next.Body, next.Tracks, generation, e.By, e.Note
-	moved.Subject, moved.Former = next.Subject, map[string]Instant{}
-	if moved.Subject == "" {
-		moved.Subject = id.Name
+	next := r.again()
+	next.Current, next.By, next.Note = dest.Name, e.By, e.Note
+	next.Former = maps.Clone(r.Former)
+	if next.Former == nil {
+		next.Former = map[string]Instant{}
 	}
-	maps.Copy(moved.Former, next.Former)
-	moved.Former[id.Name] = -Instant(keep / time.Microsecond)
-	stored, err := c.swapOnce(ctx, dest, theirs.Tag, moved)
-	if err != nil || mine.Moved != "" {
-		return stored, err
+	delete(next.Former, dest.Name)
+	next.Former[id.Name] = -Instant(keep / time.Microsecond)
+	writes := []Write{{root, stored.Tag, next}}
+	if !ours {
+		pointer := other.successor()
+		pointer.Root, pointer.Generation, pointer.By, pointer.Note = root.Name, policy.record.Generation, e.By, e.Note
+		writes = append(writes, Write{dest, found.Tag, pointer})
 	}
-	pointer := mine.successor()
-	pointer.Moved, pointer.Generation, pointer.By, pointer.Note = dest.Name, generation, e.By, e.Note
-	_, err = c.swapOnce(ctx, id, old.Tag, pointer)
-	return stored, err
-}
-
-// swapOnce is [Store.Swap] with a conflict as errAgain.
-func (c *Coordinator) swapOnce(ctx context.Context, id DocID, prev string, next Record) (Record, error) {
-	r, err := c.store.Swap(ctx, id, prev, next)
-	if errors.Is(err, ErrConflict) {
-		err = errAgain
+	if next, err = c.store.SwapAll(ctx, writes); err != nil {
+		return none, err
 	}
-	return r, err
-}
-
-// unrotate has a key no longer follow the one that took its place.
-func (c *Coordinator) unrotate(ctx context.Context, id, at DocID, e Edit) error {
-	_, err := c.swap(ctx, at, e, func(r Record) (Record, error) {
-		next := r.successor()
-		next.Body, next.Tracks, next.Subject, next.Moved = r.Body, r.Tracks, r.Subject, r.Moved
-		next.Former = maps.Clone(r.Former)
-		delete(next.Former, id.Name)
-		return next, nil
-	})
-	if err != nil {
-		return err
+	if err := c.stillThere(ctx, policy); err != nil {
+		return none, err
 	}
-	_, err = c.swap(ctx, id, Edit{By: e.By, Note: e.Note}, func(r Record) (Record, error) { return Record{Revision: r.Revision + 1, Tag: newTag()}, nil })
-	return err
+	return next.stored(dest, root)
 }

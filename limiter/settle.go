@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -131,7 +132,7 @@ func (c *Coordinator) resolveClosing(ctx context.Context, closing *Closing, h *H
 	if err != nil {
 		return err
 	}
-	k := c.known(closing.Provider, policy, r.KeyID, "", now, closing.Stamps != Stamps{})
+	k := c.known(closing.Provider, policy, r.KeyID, "")
 	if k.poolName != r.Pool { // it was in another when it was charged
 		if k.poolName, k.pool = r.Pool, k.key; r.Pool != "" {
 			k.pool = c.entry(closing.Provider, policy, PoolEntry, r.Pool)
@@ -158,15 +159,16 @@ func (c *Coordinator) resolveClosing(ctx context.Context, closing *Closing, h *H
 	return nil
 }
 
-// termsOf are those in force of the limit that a line was reserved under, for the same key, pool or model; nil if there is
-// none.
+// termsOf are those in force of the limit that a line was reserved under, nil if there are none. Where it was begun afresh it
+// must still count the same units, for the same key, pool or model.
 func (k known) termsOf(l *reservedLine) *Terms {
 	i := slices.IndexFunc(k.policy.policy.Limits, func(limit *Limit) bool { return limit.Name == l.Limit })
 	if i < 0 {
 		return nil
 	}
 	t := k.terms(i)
-	if t.Counter != l.Counter && (t.Limit.Scope != l.Scope || t.Limit.PerModel != (l.Model != "")) {
+	same := t.Limit.Scope == l.Scope && t.Limit.PerModel == (l.Model != "") && t.Limit.Unit == l.Unit && maps.Equal(t.Limit.Counts.byUnit(), l.Counts)
+	if t.Counter != l.Counter && !same {
 		return nil
 	}
 	return t

@@ -42,6 +42,10 @@ type Store interface {
 	// forgotten; of policies, every record that is written is kept in the history too, the last [HistoryLength] of them.
 	Swap(ctx context.Context, id DocID, prev string, next Record) (Record, error)
 
+	// SwapAll is Swap of some entries of one provider at once, all or none of them, and returns the first. With
+	// [ErrConflict] none was written.
+	SwapAll(ctx context.Context, writes []Write) (Record, error)
+
 	// History reads the records of a policy that were written before a revision (0: all), the newest first, at most n.
 	// They have no tags and tracks.
 	History(ctx context.Context, provider string, before int64, n int) ([]Record, error)
@@ -49,8 +53,8 @@ type Store interface {
 	// List reads the entries of one kind that are after a name, in the order of their names, at most n.
 	List(ctx context.Context, provider string, kind EntryKind, after string, n int) ([]NamedRecord, error)
 
-	// Clear forgets the entries of a provider that was deleted: those of that generation.
-	Clear(ctx context.Context, provider, generation string) error
+	// Clear forgets the entries of a provider that was deleted: those of generations up to a revision.
+	Clear(ctx context.Context, provider string, revision int64) error
 
 	// Instances are those that announced themselves in the last [InstanceLife], by id; self, unless it is nil, among them
 	// from now on.
@@ -62,6 +66,13 @@ type Store interface {
 
 	// Providers are the names of all providers that have a policy, sorted.
 	Providers(ctx context.Context) ([]string, error)
+}
+
+// Write is a record that takes the place of one with the tag Prev.
+type Write struct {
+	ID   DocID
+	Prev string
+	Next Record
 }
 
 // NamedRecord is an entry and its name.

@@ -9,9 +9,10 @@ import (
 
 // policyView is a policy's record made ready for deciding. Immutable.
 type policyView struct {
-	record Record
-	policy *Policy
-	terms  []*Terms // of policy.Limits, without overrides
+	provider string
+	record   Record
+	policy   *Policy
+	terms    []*Terms // of policy.Limits, without overrides
 }
 
 func newPolicyView(r Record) (*policyView, error) {

@@ -1,9 +1,11 @@
 package limiter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 )
@@ -58,19 +60,18 @@ func (c *Coordinator) PatchPolicy(ctx context.Context, provider string, patch []
 // DeletePolicy deletes a provider: its policy and its entries. Its counters never come back, and its numbering goes on if it
 // is created again.
 func (c *Coordinator) DeletePolicy(ctx context.Context, provider string, e Edit) error {
-	generation := ""
-	_, err := c.swap(ctx, DocID{Provider: provider}, e, func(r Record) (Record, error) {
-		if r.deleted() {
+	revision := int64(0)
+	_, err := c.swap(ctx, provider, e, func(r Record) (Record, error) {
+		if revision = r.Revision; r.deleted() {
 			return Record{}, fmt.Errorf("%w: %q", ErrUnknownProvider, provider)
 		}
-		generation = r.Generation
 		return r.successor(), nil
 	})
-	if err != nil {
+	if err != nil && (!errors.Is(err, ErrUnknownProvider) || revision == 0) {
 		return err
 	}
 	c.policies.Delete(provider)
-	return c.store.Clear(ctx, provider, generation)
+	return cmp.Or(c.store.Clear(ctx, provider, revision), err) // also what an earlier deletion did not get to
 }
 
 // writePolicy writes what next makes of the policy in force.
@@ -78,7 +79,7 @@ func (c *Coordinator) writePolicy(ctx context.Context, provider string, e Edit, 
 	if !ValidName(provider) {
 		return w, &InvalidError{[]Fault{{"", "a provider's name must match " + namePattern}}}
 	}
-	r, err := c.swap(ctx, DocID{Provider: provider}, e, func(r Record) (Record, error) {
+	r, err := c.swap(ctx, provider, e, func(r Record) (Record, error) {
 		p, err := next(r)
 		if err != nil {
 			return Record{}, err
@@ -98,17 +99,10 @@ func (c *Coordinator) writePolicy(ctx context.Context, provider string, e Edit, 
 	return w, nil
 }
 
-// swap writes what next makes of the stored record, again and again until nobody else wrote in between.
-func (c *Coordinator) swap(ctx context.Context, id DocID, e Edit, next func(Record) (Record, error)) (Record, error) {
+// swap writes what next makes of the policy of a provider, again and again until nobody else wrote in between.
+func (c *Coordinator) swap(ctx context.Context, provider string, e Edit, next func(Record) (Record, error)) (Record, error) {
+	id := DocID{Provider: provider}
 	r, err := c.store.Load(ctx, id)
-	if err != nil {
-		return Record{}, err
-	}
-	return c.swapFrom(ctx, id, r, e, next)
-}
-
-// swapFrom is swap of a record that was just read.
-func (c *Coordinator) swapFrom(ctx context.Context, id DocID, r Record, e Edit, next func(Record) (Record, error)) (_ Record, err error) {
 	for err == nil {
 		if !e.holds(r) {
 			return Record{}, conflict(r)
@@ -117,8 +111,7 @@ func (c *Coordinator) swapFrom(ctx context.Context, id DocID, r Record, e Edit, 
 		if wanted, err = next(r); err != nil {
 			return Record{}, err
 		}
-		wanted.By, wanted.Note = e.By, e.Note
-		if stored, err = c.store.Swap(ctx, id, r.Tag, wanted); err == nil {
+		if stored, err = c.store.Swap(ctx, id, r.Tag, e.sign(wanted)); err == nil {
 			return stored, nil
 		}
 		if errors.Is(err, ErrConflict) {
@@ -126,6 +119,12 @@ func (c *Coordinator) swapFrom(ctx context.Context, id DocID, r Record, e Edit, 
 		}
 	}
 	return Record{}, err
+}
+
+// sign puts into a record who writes it and why.
+func (e Edit) sign(r Record) Record {
+	r.By, r.Note = e.By, strings.TrimSuffix(r.Note+e.Note, ": ")
+	return r
 }
 
 // conflict is that a write was not made for the record that is stored.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 
@@ -143,6 +144,36 @@ func (s *Store) Swap(ctx context.Context, id limiter.DocID, prev string, next li
 	if r := p.load(id); changed(r, prev) != nil {
 		return *changed(r, prev), limiter.ErrConflict
 	}
+	next = s.write(p, id, next)
+	s.barrier()
+	return next, nil
+}
+
+// SwapAll implements [limiter.Store].
+func (s *Store) SwapAll(ctx context.Context, writes []limiter.Write) (limiter.Record, error) {
+	if err := context.Cause(ctx); err != nil {
+		return limiter.Record{}, err
+	}
+	s.documents.writing.Lock()
+	defer s.documents.writing.Unlock()
+	for _, w := range writes {
+		if changed(s.documents.provider(w.ID.Provider).load(w.ID), w.Prev) != nil {
+			return limiter.Record{}, limiter.ErrConflict
+		}
+	}
+	var first limiter.Record
+	for i, w := range writes {
+		if r := s.write(s.documents.provider(w.ID.Provider), w.ID, w.Next); i == 0 {
+			first = r
+		}
+	}
+	s.barrier()
+	return first, nil
+}
+
+// write stores a record, and returns it as it will be read.
+func (s *Store) write(p *provider, id limiter.DocID, next limiter.Record) limiter.Record {
+	d := &s.documents
 	if p == nil {
 		p = &provider{names: map[limiter.EntryKind]*btree.Set[string]{}}
 		all := map[string]*provider{id.Provider: p}
@@ -152,8 +183,10 @@ func (s *Store) Swap(ctx context.Context, id limiter.DocID, prev string, next li
 	next.At = s.clock()
 	next = next.Stamped()
 	p.store(id, &next)
-	s.barrier()
-	return next, nil
+	if id.Kind != "" && next.Blank() {
+		return limiter.Record{}
+	}
+	return next
 }
 
 // History implements [limiter.Store].
@@ -196,12 +229,12 @@ func (s *Store) List(ctx context.Context, provider string, kind limiter.EntryKin
 }
 
 // Clear implements [limiter.Store].
-func (s *Store) Clear(ctx context.Context, provider, generation string) error {
+func (s *Store) Clear(ctx context.Context, provider string, revision int64) error {
 	s.documents.writing.Lock()
 	defer s.documents.writing.Unlock()
 	if p := s.documents.provider(provider); p != nil {
 		p.entries.Range(func(id, r any) bool {
-			if r.(*limiter.Record).Generation == generation {
+			if generation, err := strconv.ParseInt(r.(*limiter.Record).Generation, 10, 64); err == nil && generation <= revision {
 				p.forget(id.(limiter.DocID))
 			}
 			return true

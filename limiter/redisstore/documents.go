@@ -35,16 +35,36 @@ func (s *Store) Swap(ctx context.Context, id limiter.DocID, prev string, next li
 	case id.Kind != "" && next.Blank():
 		rest = nil
 	case id.Kind == "":
-		// The provider comes before its policy, so that no policy is ever missing in the list.
-		if err := s.side.SAdd(ctx, s.keys.providers(), id.Provider).Err(); err != nil {
-			return limiter.Record{}, s.failed(ctx, err)
+		if prev == "" { // before the policy, so that no policy is ever missing in the list
+			if err := s.side.SAdd(ctx, s.keys.providers(), id.Provider).Err(); err != nil {
+				return limiter.Record{}, s.failed(ctx, err)
+			}
 		}
 		beside, last = s.keys.history(id.Provider), limiter.HistoryLength
 		if item, err = encodeRecord(limiter.Record{Revision: next.Revision, By: next.By, Note: next.Note, Body: next.Body}); err != nil {
 			return limiter.Record{}, err
 		}
 	}
-	result, err := s.again(ctx, unhurried, s.scripts.swap, []string{s.keys.document(id), beside}, prev, next.Tag, rest, item, last)
+	return s.swapped(ctx, s.scripts.swap, []string{s.keys.document(id), beside}, prev, next.Tag, rest, item, last)
+}
+
+// SwapAll implements [limiter.Store].
+func (s *Store) SwapAll(ctx context.Context, writes []limiter.Write) (limiter.Record, error) {
+	id := writes[0].ID
+	keys, args := []string{s.keys.names(id.Provider, id.Kind)}, []any{}
+	for _, w := range writes {
+		rest, err := encodeRecord(w.Next)
+		if err != nil {
+			return limiter.Record{}, err
+		}
+		keys, args = append(keys, s.keys.document(w.ID)), append(args, w.Prev, w.Next.Tag, rest, w.ID.Name)
+	}
+	return s.swapped(ctx, s.scripts.swapAll, keys, args...)
+}
+
+// swapped runs a script that writes documents.
+func (s *Store) swapped(ctx context.Context, of script, keys []string, args ...any) (limiter.Record, error) {
+	result, err := s.again(ctx, unhurried, of, keys, args...)
 	if err != nil {
 		return limiter.Record{}, s.failed(ctx, err)
 	}
@@ -60,29 +80,17 @@ func (s *Store) Swap(ctx context.Context, id limiter.DocID, prev string, next li
 	return r, err
 }
 
-// History implements [limiter.Store]. Every write of a policy adds one to the list, so that revisions and places in it go
-// together.
+// History implements [limiter.Store].
 func (s *Store) History(ctx context.Context, provider string, before int64, n int) ([]limiter.Record, error) {
-	key, first := s.keys.history(provider), int64(0)
-	if before > 0 {
-		newest, err := s.items(ctx, key, 0, 0)
-		if err != nil || len(newest) == 0 {
-			return nil, err
-		}
-		first = max(0, newest[0].Revision-before+1)
-	}
-	records, err := s.items(ctx, key, first, first+int64(n)-1)
-	return slices.DeleteFunc(records, func(r limiter.Record) bool { return before > 0 && r.Revision >= before }), err
-}
-
-// items are those of a history from one place to another.
-func (s *Store) items(ctx context.Context, key string, from, to int64) (records []limiter.Record, err error) {
-	items, err := s.side.LRange(ctx, key, from, to).Result()
+	result, err := s.again(ctx, s.timeout, s.scripts.history, []string{s.keys.history(provider)}, before, n)
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
+	items, _ := result.([]any)
+	records := make([]limiter.Record, 0, len(items))
 	for _, item := range items {
-		r, err := s.read("\n" + item)
+		text, _ := item.(string)
+		r, err := s.read("\n" + text)
 		if err != nil {
 			return nil, err
 		}
@@ -131,7 +139,7 @@ func (s *Store) page(ctx context.Context, provider string, kind limiter.EntryKin
 }
 
 // Clear implements [limiter.Store].
-func (s *Store) Clear(ctx context.Context, provider, generation string) error {
+func (s *Store) Clear(ctx context.Context, provider string, revision int64) error {
 	const some = 500
 	for _, kind := range []limiter.EntryKind{limiter.KeyEntry, limiter.PoolEntry} {
 		for after := ""; ; {
@@ -142,7 +150,7 @@ func (s *Store) Clear(ctx context.Context, provider, generation string) error {
 			if len(names) == 0 {
 				break
 			}
-			args := []any{generation}
+			args := []any{revision}
 			for _, name := range names {
 				args = append(args, name)
 			}

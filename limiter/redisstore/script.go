@@ -36,6 +36,10 @@ var (
 	holdSource string
 	//go:embed lua/swap.lua
 	swapSource string
+	//go:embed lua/swapall.lua
+	swapAllSource string
+	//go:embed lua/history.lua
+	historySource string
 	//go:embed lua/clear.lua
 	clearSource string
 	//go:embed lua/instances.lua
@@ -44,7 +48,7 @@ var (
 
 // scripts are what the store runs. The first line of each says what Redis has to refuse before it starts: a full Redis
 // refuses to charge, but still lets charges be taken back, and limits be tuned.
-type scripts struct{ acquire, undo, close, hold, swap, clear, instances script }
+type scripts struct{ acquire, undo, close, hold, swap, swapAll, history, clear, instances script }
 
 func newScripts(clock string) scripts {
 	return scripts{
@@ -54,6 +58,8 @@ func newScripts(clock string) scripts {
 			"return answer(GRANTED, record)"),
 		hold:      newScript("#!lua flags=no-writes", clock, keptSource, holdSource),
 		swap:      newScript("#!lua flags=allow-oom", clock, swapSource),
+		swapAll:   newScript("#!lua flags=allow-oom", clock, swapAllSource),
+		history:   newScript("#!lua flags=no-writes", historySource),
 		clear:     newScript("#!lua flags=allow-oom", clearSource),
 		instances: newScript("#!lua flags=allow-oom", clock, instancesSource),
 	}

@@ -53,6 +53,8 @@ func Run(t *testing.T, b Backend) {
 		"entries that a deletion left":               testLeftEntries,
 		"entries are listed and deleted":             testEntries,
 		"keys are rotated":                           testRotate,
+		"a key is rotated often":                     testRotateOften,
+		"a key is rotated by many at a time":         testRotateTogether,
 		"preview":                                    testPreview,
 		"instances":                                  testInstances,
 		"overrides of key and pool":                  testOverrides,

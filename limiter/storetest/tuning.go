@@ -427,15 +427,136 @@ func testRotate(t *testing.T, b Backend) {
 	}
 	good("sk-2", false)
 	good("sk-3", true)
-	if err := n.DeleteEntry(ctx, keyEntry(key1), limiter.Edit{}); err != nil {
+	if _, err := n.RotateKey(ctx, provider, key3, key2, time.Hour, limiter.Edit{}); err != nil { // back
 		t.Fatal(err)
 	}
-	good("sk-1", true) // it is a key without an entry
-	if err := n.DeleteEntry(ctx, keyEntry(key3), limiter.Edit{}); err != nil {
-		t.Fatal(err)
-	}
-	good("sk-2", false)
+	good("sk-2", true)
 	good("sk-3", true)
+	if err := n.DeleteEntry(ctx, keyEntry(key3), limiter.Edit{}); err != nil { // ends its time
+		t.Fatal(err)
+	}
+	good("sk-3", false)
+	left := n.usage(limiter.UsageQuery{KeyID: key2}, "acct").Used
+	if left < 30 {
+		t.Errorf("used %d: it was 41, and little has drained", left)
+	}
+	if err := n.DeleteEntry(ctx, keyEntry(key2), limiter.Edit{}); err != nil {
+		t.Fatal(err)
+	}
+	good("sk-1", false)
+	good("sk-2", true)
+	good("sk-3", false)
+	n.used("acct", "sk-2", left) // which is the key's still
+	n.entry(key1, `{"label":"again"}`)
+	if e, err := n.Entry(ctx, keyEntry(key2)); err != nil || e.RotatedTo != "" || string(e.Entry.Body()) != `{"label":"again"}` {
+		t.Errorf("%+v, %v", e, err)
+	}
+	n.used("acct", "sk-2", left)
+	n.reset(limiter.ResetQuery{KeyID: key2, Limits: []string{"rpd"}}, "rpd")
+	n.used("rpd", "sk-2", 0)
+}
+
+// used expects what a limit holds for a key.
+func (n *bench) used(limit, key string, want int64) {
+	n.Helper()
+	if got := n.usage(limiter.UsageQuery{KeyID: limiter.KeyID(key)}, limit).Used; got != want {
+		n.Fatalf("at %s %s holds %d for %s, want %d", n.now.Time(), limit, got, key, want)
+	}
+}
+
+// testRotateOften rotates one key again and again; each of its ids asks meanwhile.
+func testRotateOften(t *testing.T, b Backend) {
+	ctx := context.Background()
+	n := newBench(t, b, rate("1000", "10d"))
+	name := func(i int) string { return "sk-" + strconv.Itoa(i) }
+	n.entry(limiter.KeyID(name(0)), `{}`)
+	others := []*limiter.Coordinator{n.Coordinator, limiter.New(n.store)}
+	const often = 30
+	for i := range often {
+		if _, err := n.RotateKey(ctx, provider, limiter.KeyID(name(i)), limiter.KeyID(name(i+1)), time.Hour, limiter.Edit{}); err != nil {
+			t.Fatal(err)
+		}
+		for j := range i + 2 {
+			if d, err := others[i%2].Acquire(ctx, limiter.Ask{Provider: provider, Key: name(j)}); err != nil || !d.Allowed {
+				t.Fatalf("after %d rotations, asked with the key %d: %+v, %v", i+1, j, d, err)
+			}
+		}
+	}
+	n.used("rpd", name(often), often*(often+3)/2)
+	if d, err := limiter.New(n.store).Acquire(ctx, limiter.Ask{Provider: provider, Key: name(0)}); err != nil || !d.Allowed {
+		t.Errorf("an instance that knows nothing: %+v, %v", d, err)
+	}
+	if all, err := n.Entries(ctx, provider, limiter.KeyEntry, "", 100); err != nil || len(all) != often+1 {
+		t.Errorf("%d entries, %v", len(all), err)
+	}
+	if err := n.DeleteEntry(ctx, keyEntry(limiter.KeyID(name(often))), limiter.Edit{}); err != nil {
+		t.Error(err)
+	}
+}
+
+// testRotateTogether has operators rotate the same key to different ones at the same time, while others edit, reset and
+// delete it, and instances ask. One of the keys takes its place, the others are what they were.
+func testRotateTogether(t *testing.T, b Backend) {
+	store, ctx := b.Open(t), context.Background()
+	first := limiter.New(store)
+	p := `{"unknown_keys":"deny","limits":{"day":{"scope":"key","kind":"quota","amount":1000000,"per":"month"}}}`
+	doc, err := limiter.ParsePolicy([]byte(p))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.PutPolicy(ctx, provider, doc, limiter.Edit{}); err != nil {
+		t.Fatal(err)
+	}
+	for round := range 20 {
+		from := fmt.Sprintf("from-%d", round)
+		id := keyEntry(limiter.KeyID(from))
+		if _, err := first.PutEntry(ctx, id, []byte(`{"label":"x"}`), limiter.Edit{}); err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		var won []string
+		for i := range 4 {
+			wg.Go(func() {
+				c, to := limiter.New(store), fmt.Sprintf("to-%d-%d", round, i)
+				if _, err := c.RotateKey(ctx, provider, id.Name, limiter.KeyID(to), 0, limiter.Edit{}); err == nil {
+					mu.Lock()
+					defer mu.Unlock()
+					won = append(won, to)
+				} else if !errors.Is(err, limiter.ErrInvalid) {
+					t.Error(err)
+				}
+			})
+		}
+		for range 2 {
+			wg.Go(func() {
+				c := limiter.New(store)
+				if _, err := c.PatchEntry(ctx, id, []byte(`{"label":"y"}`), limiter.Edit{}); err != nil {
+					t.Error(err)
+				}
+				if _, _, err := c.Reset(ctx, limiter.ResetQuery{Provider: provider, KeyID: id.Name}, limiter.Edit{}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if len(won) != 1 {
+			t.Fatalf("%v all took its place", won)
+		}
+		for i := range 4 {
+			to := fmt.Sprintf("to-%d-%d", round, i)
+			d, err := first.Acquire(ctx, limiter.Ask{Provider: provider, Key: to})
+			if good := err == nil && d.Allowed; good != (to == won[0]) || err != nil && !errors.Is(err, limiter.ErrUnknownKey) {
+				t.Errorf("%s (%s took its place): %+v, %v", to, won[0], d, err)
+			}
+		}
+		if _, err := first.Acquire(ctx, limiter.Ask{Provider: provider, Key: from}); !errors.Is(err, limiter.ErrKeyDisabled) {
+			t.Errorf("the old key: %v", err)
+		}
+		if e, err := first.Entry(ctx, keyEntry(limiter.KeyID(won[0]))); err != nil || string(e.Entry.Body()) != `{"label":"y"}` {
+			t.Errorf("%+v, %v", e, err)
+		}
+	}
 }
 
 func testPreview(t *testing.T, b Backend) {

@@ -63,7 +63,8 @@ if last == seq then
         if a[first - 3] > 1 then redis.call('DEL', hold) end
       else
         local then_ = verdict == GRANTED and moment or out[o + 1]
-        local grant = untold(once, then_)
+        -- One that was refused has nothing to be remembered, and none of its own to be told of.
+        local grant = (verdict == REPEATED or ARGV[5 + holds + once] ~= '') and untold(once, then_)
         if grant and sub(grant, GRANT_HEAD + 22 * string.byte(grant, GRANT_HEAD - 1)) == ARGV[5 + holds + once] then
           takeBack(first, at, {parse('<' .. string.rep('I7I7I7B', lines), grant, GRANT_HEAD)}, 1, then_, sub(grant, 18, 39))
           if a[first - 3] > 1 then redis.call('DEL', sub(hold, 1, -23) .. sub(grant, 18, 39)) end
