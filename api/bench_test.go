@@ -7,8 +7,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/permitd/permitd/limiter"
 )
 
 // The goal is that a permit over HTTP, decided by the embedded store under two limits, costs at most 1/0.85 of what a
@@ -35,6 +38,23 @@ func BenchmarkAuthorizedPermitHandler(b *testing.B) {
 	for b.Loop() {
 		run()
 	}
+}
+
+// BenchmarkPermitMetrics is what the metrics add to a permit.
+func BenchmarkPermitMetrics(b *testing.B) {
+	m := NewMetrics("test")
+	ask := &limiter.Ask{Provider: "openrouter"}
+	d := &limiter.Decision{Allowed: true, Provider: "openrouter", Revision: 7, Limits: make([]limiter.LimitStatus, 2)}
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			began := time.Now()
+			m.inFlight.Inc()
+			m.asked(ask, d, nil)
+			m.answered(permitsPath, http.MethodPost, http.StatusOK, time.Since(began))
+			m.inFlight.Dec()
+		}
+	})
 }
 
 func BenchmarkBatchHandler(b *testing.B) {

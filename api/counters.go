@@ -1,40 +1,44 @@
 package api
 
 import (
+	"maps"
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// counters is a counter by labels of type L, which finds its series without allocating.
+// counters is a counter by labels of type L, which finds its series without allocating or locking. There are few of them,
+// and soon no new ones, so that the map is copied for each.
 type counters[L comparable] struct {
 	vec    *prometheus.CounterVec
 	values func(L) []string
-	mu     sync.RWMutex
-	known  map[L]prometheus.Counter
+	known  atomic.Pointer[map[L]prometheus.Counter]
+	mu     sync.Mutex // of those who add to known
 }
 
 // newCounters registers a counter. values are those of its labels, in the order of names.
 func newCounters[L comparable](r prometheus.Registerer, name, help string, values func(L) []string, names ...string) *counters[L] {
 	vec := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, names)
 	r.MustRegister(vec)
-	return &counters[L]{vec: vec, values: values, known: map[L]prometheus.Counter{}}
+	c := &counters[L]{vec: vec, values: values}
+	c.known.Store(&map[L]prometheus.Counter{})
+	return c
 }
 
 // of is the counter of these labels.
 func (c *counters[L]) of(labels L) prometheus.Counter {
-	c.mu.RLock()
-	counter, ok := c.known[labels]
-	c.mu.RUnlock()
-	if ok {
+	if counter, ok := (*c.known.Load())[labels]; ok {
 		return counter
 	}
-	counter = c.vec.WithLabelValues(c.values(labels)...)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.known[labels] = counter
+	counter := c.vec.WithLabelValues(c.values(labels)...)
+	known := maps.Clone(*c.known.Load())
+	known[labels] = counter
+	c.known.Store(&known)
 	return counter
 }
 

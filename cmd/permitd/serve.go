@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/permitd/permitd/limiter"
@@ -47,14 +48,17 @@ func serve(ctx context.Context, cfg *config, stdout io.Writer) error {
 		return err
 	}
 	defer end()
-	if cfg.file != nil {
-		following, stop := context.WithCancel(ctx)
-		defer stop()
-		go cfg.file.follow(following)
-	}
 	all, err := open(cfg, coordinator, throttle)
 	if err != nil {
 		return err
+	}
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx)) // until the last request is answered
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	defer stop()
+	beside.Go(func() { coordinator.Attend(serving, moduleVersion(), cfg.log) })
+	if cfg.file != nil {
+		beside.Go(func() { cfg.file.follow(serving) })
 	}
 	return all.serve(ctx, cfg, stdout)
 }
