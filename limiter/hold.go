@@ -126,7 +126,6 @@ type reservedLine struct {
 	Limit   string           `json:"limit"`
 	Counter string           `json:"counter"`
 	Scope   Scope            `json:"scope"`
-	Unit    string           `json:"unit"`
 	Subject string           `json:"subject,omitempty"`
 	Model   string           `json:"model,omitempty"`
 	Cost    int64            `json:"cost,omitempty"`
@@ -146,7 +145,7 @@ func (a *attempt) reservation() reservation {
 	for i := range a.charge.Lines {
 		l := &a.charge.Lines[i]
 		limit := l.Terms.Limit
-		line := reservedLine{Limit: limit.Name, Counter: l.Terms.Counter, Scope: limit.Scope, Unit: limit.Unit, Subject: l.Subject, Model: l.Model, Cost: l.Cost, Counts: limit.Counts.byUnit()}
+		line := reservedLine{Limit: limit.Name, Counter: l.Terms.Counter, Scope: limit.Scope, Subject: l.Subject, Model: l.Model, Cost: l.Cost, Counts: limit.Counts.byUnit()}
 		if !slices.Equal(limit.Counts, limit.ReserveCounts) {
 			line.Reserve = limit.ReserveCounts.byUnit()
 		}

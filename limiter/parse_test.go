@@ -306,3 +306,18 @@ func TestDocumentIsKeptAsWritten(t *testing.T) {
 		t.Error("the body shares the caller's bytes")
 	}
 }
+
+// TestHugeObjectsAreRefused: looking for members takes time by the square of how many there are.
+func TestHugeObjectsAreRefused(t *testing.T) {
+	var members []string
+	for i := range maxMembers + 1 {
+		members = append(members, fmt.Sprintf(`"m%d":0`, i))
+	}
+	doc := []byte("{" + strings.Join(members, ",") + "}")
+	if _, err := ParsePolicy(doc); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "more than 1000 members") {
+		t.Errorf("%v", err)
+	}
+	if err := checkPatch(doc); !errors.Is(err, ErrInvalid) {
+		t.Errorf("as a patch: %v", err)
+	}
+}

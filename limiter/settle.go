@@ -167,7 +167,7 @@ func (k known) termsOf(l *reservedLine) *Terms {
 		return nil
 	}
 	t := k.terms(i)
-	same := t.Limit.Scope == l.Scope && t.Limit.PerModel == (l.Model != "") && t.Limit.Unit == l.Unit && maps.Equal(t.Limit.Counts.byUnit(), l.Counts)
+	same := t.Limit.Scope == l.Scope && t.Limit.PerModel == (l.Model != "") && maps.Equal(t.Limit.Counts.byUnit(), l.Counts)
 	if t.Counter != l.Counter && !same {
 		return nil
 	}

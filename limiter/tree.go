@@ -31,6 +31,9 @@ type member struct {
 // maxDepth is more than any document needs.
 const maxDepth = 16
 
+// maxMembers is more than any object of a document may have, few enough to be looked through for each.
+const maxMembers = 1000
+
 // parseTree reads one JSON value. Malformed text is one fault, at the place where it stops making sense.
 func parseTree(doc []byte, f *faults) *node {
 	dec := jsontext.NewDecoder(bytes.NewReader(doc), jsontext.AllowDuplicateNames(true))
@@ -83,7 +86,9 @@ func readNode(dec *jsontext.Decoder, at string, f *faults, depth int) (*node, er
 				f.add(m.node.at, "is given twice")
 				continue
 			}
-			n.members = append(n.members, m)
+			if n.members = append(n.members, m); len(n.members) > maxMembers {
+				return nil, fmt.Errorf("an object has more than %d members", maxMembers)
+			}
 		}
 		_, err = dec.ReadToken()
 	case '[':

@@ -266,7 +266,7 @@ func testLeftEntries(t *testing.T, b Backend) {
 	if all, err := n.Entries(ctx, provider, limiter.KeyEntry, "", 10); err != nil || len(all) != 0 {
 		t.Errorf("listed: %v, %v", all, err)
 	}
-	if e, err := n.PutEntry(ctx, keyEntry(key1), []byte(`{}`), limiter.Edit{Absent: false}); err != nil || !e.Created {
+	if e, err := n.PutEntry(ctx, keyEntry(key1), []byte(`{}`), limiter.Edit{Absent: true}); err != nil || !e.Created {
 		t.Errorf("written anew: %+v, %v", e, err)
 	}
 	n.remaining("rpd", 999)
@@ -349,6 +349,9 @@ func testRotate(t *testing.T, b Backend) {
 	p := n.hold(time.Minute, requests(1))
 	if _, err := n.RotateKey(ctx, provider, limiter.KeyID("sk-9"), key2, time.Hour, limiter.Edit{}); !errors.Is(err, limiter.ErrUnknownEntry) {
 		t.Errorf("a key without an entry: %v", err)
+	}
+	if _, err := n.RotateKey(ctx, provider, key1, key2, time.Hour, limiter.Edit{Tag: "other"}); !errors.Is(err, limiter.ErrConflict) {
+		t.Errorf("on top of another: %v", err)
 	}
 	for range 2 { // the second time nothing changes
 		e, err := n.RotateKey(ctx, provider, key1, key2, time.Hour, limiter.Edit{})
