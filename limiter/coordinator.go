@@ -33,7 +33,7 @@ const (
 	// askLifetime is how far ahead of the store's time an ask stays valid.
 	askLifetime = time.Second
 	// maxRounds is how often an ask is resolved anew because documents change under it before it is given up.
-	maxRounds = 16
+	maxRounds = 64
 )
 
 // New is a coordinator over a store.

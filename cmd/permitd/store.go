@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/permitd/permitd/api"
 	"github.com/permitd/permitd/api/throttle"
@@ -11,6 +12,9 @@ import (
 	"github.com/permitd/permitd/limiter/memstore"
 	"github.com/permitd/permitd/limiter/redisstore"
 )
+
+// startPatience is how long Redis is waited for: it may be starting too, or be slow.
+const startPatience = 2 * time.Second
 
 // openStore opens the store that the settings ask for. Call end when it is no longer used.
 func openStore(ctx context.Context, cfg *config) (store limiter.Store, end func(), err error) {
@@ -23,6 +27,10 @@ func openStore(ctx context.Context, cfg *config) (store limiter.Store, end func(
 		return nil, nil, errors.New("the Redis URL can't be used") // settings checked it
 	}
 	warnings, err := s.Check(ctx)
+	for begin := time.Now(); errors.Is(err, limiter.ErrStoreUnavailable) && ctx.Err() == nil && time.Since(begin) < startPatience; {
+		time.Sleep(startPatience / 20)
+		warnings, err = s.Check(ctx)
+	}
 	if err != nil {
 		s.Close()
 		return nil, nil, fmt.Errorf("can't use this Redis (is it running, and is --redis-url right?): %w", err)

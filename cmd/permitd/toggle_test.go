@@ -128,6 +128,9 @@ func (g *toggling) ask(n int, stop chan struct{}) {
 			g.grants = append(g.grants, grant)
 		}
 		g.mu.Unlock()
+		if status != http.StatusOK {
+			time.Sleep(time.Duration(1+turn%4) * time.Millisecond) // as clients do, if for longer: the machine is for others too
+		}
 	}
 }
 
@@ -166,6 +169,7 @@ func TestToggled(t *testing.T) {
 		operators.Go(func() {
 			for n := range toggles {
 				g.patch(i+n, limit, 1_000_000+n)
+				time.Sleep(5 * time.Millisecond)
 			}
 		})
 	}
