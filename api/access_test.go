@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"slices"
 	"strings"
@@ -53,14 +54,19 @@ func TestEveryRouteAsksForARole(t *testing.T) {
 	s := newTokenServer(t, Options{})
 	r, keyID := serve(t, s), limiter.KeyID("sk-1")
 	for _, at := range s.echo.Routes() {
-		path := strings.NewReplacer(":permit_id", "p_openrouter_x", ":provider", "openrouter", ":pool", "acme", ":key_id", keyID).Replace(at.Path)
-		if path == healthPath || path == readyPath {
-			continue
-		}
+		path := strings.NewReplacer(":permit_id", "p_openrouter_x", ":provider", "openrouter", ":pool", "acme", ":key_id", keyID, ":file", "docs.js").Replace(at.Path)
 		if strings.Contains(path, ":") {
 			t.Fatalf("%s: this test has no value for a parameter", path)
 		}
-		read := at.Method == http.MethodGet || at.Method == http.MethodHead
+		if path == healthPath || path == readyPath || path == docsPath+"/docs.js" {
+			for _, headers := range [][]string{nil, {with("unknown-token-0123456789")}} {
+				if got := r.do(at.Method, path, "", headers...); got.status != http.StatusOK {
+					t.Errorf("%s %s %v: %d %s", at.Method, path, headers, got.status, got.text)
+				}
+			}
+			continue
+		}
+		read := at.Method == http.MethodGet || at.Method == http.MethodHead || strings.HasSuffix(path, "/preview")
 		ofPermits := strings.HasPrefix(path, "/v1/permits")
 		may := map[string]bool{permitsToken: ofPermits, viewerToken: read && !ofPermits, operatorToken: true}
 		for token, may := range may {
@@ -99,7 +105,7 @@ func TestRoles(t *testing.T) {
 		{get, "/v1/providers/openrouter/history", "", 401, 403, 200, 200},
 		{get, "/v1/instances", "", 401, 403, 200, 200},
 		{post, "/v1/providers/openrouter/reset", `{"limits":["rpm"]}`, 401, 403, 403, 200},
-		{post, "/v1/providers/openrouter/preview", `{"policy":{"limits":{}},"permits":[]}`, 401, 403, 403, 200},
+		{post, "/v1/providers/openrouter/preview", `{"policy":{"limits":{}},"permits":[]}`, 401, 403, 200, 200},
 		{http.MethodPut, "/v1/providers/other", `{"limits":{}}`, 401, 403, 403, 201},
 		{http.MethodDelete, "/v1/providers/other", "", 401, 403, 403, 204},
 		{http.MethodPut, "/v1/providers/openrouter/pools/acme", `{"label":"Acme"}`, 401, 403, 403, 201},
@@ -193,12 +199,19 @@ func TestTokensBeforeBodies(t *testing.T) {
 func TestCaller(t *testing.T) {
 	s := newTokenServer(t, Options{Tokens: parseTokens(t, testTokens+",permits:other:other-token-0123456789")})
 	s.on(needsToken, http.MethodGet, "/who", func(c echo.Context) error { return c.String(200, caller(c)) })
-	r := serve(t, s)
+	who := func(s *Server, token string) string {
+		req := httptest.NewRequest("GET", "http://localhost/who", nil)
+		req.Header.Set("Authorization", "Bearer "+token)
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, req)
+		return w.Body.String()
+	}
 	for token, want := range map[string]string{permitsToken: "app", viewerToken: "dash", operatorToken: "ops"} {
-		if got := r.get("/who", with(token)); got.text != want {
-			t.Errorf("%s is %q, want %q", token, got.text, want)
+		if got := who(s, token); got != want {
+			t.Errorf("%s is %q, want %q", token, got, want)
 		}
 	}
+	r := serve(t, s)
 	replayed := func(a answer) bool { return a.header.Get("Idempotency-Replayed") == "true" }
 	one := func(token string) bool {
 		return replayed(r.permit(benchAsk, with(token), "Idempotency-Key: k"))
@@ -217,8 +230,8 @@ func TestCaller(t *testing.T) {
 
 	open, _ := newTestServer(t, nil)
 	open.on(needsOperator, http.MethodGet, "/who", func(c echo.Context) error { return c.String(200, "<"+caller(c)+">") })
-	if got := serve(t, open).get("/who"); got.text != "<>" {
-		t.Errorf("without tokens: %d %s", got.status, got.text)
+	if got := who(open, operatorToken); got != "<>" {
+		t.Errorf("without tokens: %s", got)
 	}
 }
 

@@ -53,6 +53,7 @@ func seed(t testing.TB, c *limiter.Coordinator, docs limiter.ProviderDocs) {
 // remote is a server reached over a real connection.
 type remote struct {
 	t      *testing.T
+	server *Server
 	url    string
 	client *http.Client
 }
@@ -74,7 +75,7 @@ func serve(t *testing.T, s *Server) *remote {
 			t.Error("Serve:", err)
 		}
 	})
-	return &remote{t, "http://" + l.Addr().String(), &http.Client{Transport: transport}}
+	return &remote{t, s, "http://" + l.Addr().String(), &http.Client{Transport: transport}}
 }
 
 // answer is a response that was read whole.
@@ -115,7 +116,7 @@ func (r *remote) do(method, path, body string, headers ...string) answer {
 		r.t.Fatal(err)
 	}
 	got := answer{resp.StatusCode, resp.Header, string(text)}
-	conform(r.t, req, body, got)
+	conform(r.t, r.server, req, body, got)
 	return got
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -33,29 +34,26 @@ var documentRouter = sync.OnceValue(func() routers.Router {
 	return must(legacy.NewRouter(parsed, openapi3.DisableExamplesValidation()))
 })
 
-// conform checks an answer against the document, and a request that succeeded too. Every test that uses a remote does so.
-func conform(t testing.TB, req *http.Request, body string, a answer) {
+// conform checks an answer of a server against the document, and a request that succeeded too. Every test that uses a
+// remote does so.
+func conform(t testing.TB, s *Server, req *http.Request, body string, a answer) {
 	t.Helper()
-	find := req
-	if req.Method == http.MethodHead {
-		find = req.Clone(req.Context())
-		find.Method = http.MethodGet
-	}
 	if a.status == http.StatusRequestHeaderFieldsTooLarge {
 		return // which net/http answers by itself
 	}
-	route, params, err := documentRouter().FindRoute(find)
-	if err == nil && strings.HasSuffix(req.URL.Path, "/") {
-		err = routers.ErrPathNotFound // the router of the document overlooks the slash
-	}
+	at, params, err := operationOf(req)
 	if err != nil {
 		conformUnrouted(t, req, a, err)
+		return
+	}
+	if !hasOperation(s, at) {
+		conformUnrouted(t, req, a, &routers.RouteError{Reason: "is of another surface"})
 		return
 	}
 	req = req.Clone(req.Context())
 	req.Body = io.NopCloser(strings.NewReader(body))
 	in := &openapi3filter.RequestValidationInput{
-		Request: req, PathParams: params, Route: route,
+		Request: req, PathParams: params, Route: at,
 		Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc},
 	}
 	if a.status < 300 && !strings.Contains(a.text, "invalid-request") { // which an element of a batch may be
@@ -70,7 +68,35 @@ func conform(t testing.TB, req *http.Request, body string, a answer) {
 	if err != nil {
 		t.Errorf("%s %s: %d is not as documented: %v\n%s", req.Method, req.URL.Path, a.status, err, a.text)
 	}
-	conformHeaders(t, req, route.Operation.Responses.Status(a.status), a)
+	conformHeaders(t, req, at.Operation.Responses.Status(a.status), a)
+}
+
+// operationOf finds the operation that a request is for, and its parameters in the path. A HEAD is for that of GET.
+func operationOf(req *http.Request) (*routers.Route, map[string]string, error) {
+	find := req.Clone(req.Context())
+	find.URL.Path = req.URL.EscapedPath() // an escaped slash separates nothing
+	if req.Method == http.MethodHead {
+		find.Method = http.MethodGet
+	}
+	if strings.HasSuffix(find.URL.Path, "/") {
+		return nil, nil, &routers.RouteError{Reason: "ends with a slash"} // which the router of the document overlooks
+	}
+	at, params, err := documentRouter().FindRoute(find)
+	if err != nil {
+		return nil, nil, err
+	}
+	for name, value := range params {
+		if params[name], err = url.PathUnescape(value); err != nil {
+			return nil, nil, err
+		}
+	}
+	return at, params, nil
+}
+
+// hasOperation reports whether a server has an operation of the document.
+func hasOperation(s *Server, at *routers.Route) bool {
+	_, ok := s.needs[route{at.Method, strings.NewReplacer("{", ":", "}", "").Replace(at.Path)}]
+	return ok
 }
 
 // notForSchemas reports whether bodies of a media type are text of which the document says no more.
@@ -93,16 +119,23 @@ func conformHeaders(t testing.TB, req *http.Request, documented *openapi3.Respon
 	}
 }
 
-// conformUnrouted checks the answer to a request that is for no operation.
+// conformUnrouted checks the answer to a request that is for no operation: it says so, if it says anything.
 func conformUnrouted(t testing.TB, req *http.Request, a answer, err error) {
 	t.Helper()
 	var missing *routers.RouteError
 	if !errors.As(err, &missing) {
 		t.Errorf("%s %s: %v", req.Method, req.URL, err)
 	}
+	ok := false
 	switch a.status {
-	case http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed:
-	default:
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusTooManyRequests:
+		ok = true
+	case http.StatusMethodNotAllowed:
+		ok = a.header.Get("Allow") != ""
+	case http.StatusNoContent:
+		ok = req.Method == http.MethodOptions && a.header.Get("Allow") != ""
+	}
+	if !ok {
 		t.Errorf("%s %s is not documented and answers %d", req.Method, req.URL.Path, a.status)
 	}
 }

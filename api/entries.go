@@ -179,7 +179,8 @@ func (s entryRoutes) wrote(c echo.Context, provider string, w limiter.StoredEntr
 		status = http.StatusCreated
 		h.Set(echo.HeaderLocation, "/v1/providers/"+provider+"/"+s.list+"/"+w.Name)
 	}
-	return s.written(c, writeJSON(c, status, append(appendEntry(nil, w), '}')))
+	text := appendRestarted(appendEntry(nil, w), w.Restarted)
+	return s.written(c, writeJSON(c, status, append(text, '}')))
 }
 
 // entryVersion finds out which version of an entry is in force.

@@ -120,6 +120,63 @@ func TestEntriesArePaged(t *testing.T) {
 	}
 }
 
+// TestEntryRestarts: an entry that gives a quota another window starts its counter afresh, and only the write says so.
+func TestEntryRestarts(t *testing.T) {
+	const quotas = `{"limits":{
+		"rpd": {"scope":"key","kind":"quota","amount":100,"per":"day"},
+		"pool-rpd": {"scope":"pool","kind":"quota","amount":100,"per":"day"},
+		"rpm": {"scope":"key","kind":"rate","amount":60,"per":"1m"}}}`
+	const list = "/v1/providers/p/keys"
+	for _, tt := range []struct{ path, limit string }{
+		{keys1, "rpd"},
+		{"/v1/providers/p/pools/acme", "pool-rpd"},
+	} {
+		r, _ := tuned(t, map[string]string{"p": quotas})
+		per := func(period string) string { return `{"limits":{"` + tt.limit + `":{"per":` + period + `}}}` }
+		for i, edit := range []struct {
+			method, body string
+			restarts     bool
+		}{
+			{"PUT", per(`"hour"`), true},
+			{"PUT", per(`"hour"`), false},
+			{"PATCH", `{"label":"a","limits":{"` + tt.limit + `":{"amount":5}}}`, false},
+			{"PATCH", per(`"week"`), true},
+			{"PATCH", per("null"), true},
+			{"PUT", per(`"day"`), false},
+			{"PUT", per(`"month"`), true},
+			{"PUT", `{}`, true},
+		} {
+			got, doc := r.wrote(map[bool]int{true: 201, false: 200}[i == 0], edit.method, tt.path, edit.body)
+			if !edit.restarts && strings.Contains(got.text, "restarted") || edit.restarts && strings.Join(doc.Restarted, " ") != tt.limit {
+				t.Errorf("%s %s: %s", edit.method, edit.body, got.text)
+			}
+			if read := r.get(tt.path); strings.Contains(read.text, "restarted") {
+				t.Errorf("read %s", read.text)
+			}
+		}
+	}
+
+	r, _ := tuned(t, map[string]string{"p": quotas})
+	r.wrote(201, "PUT", "/v1/providers/p/pools/acme", `{}`)
+	r.permit(`{"provider":"p","key":"sk-1"}`)
+	const weekly = `{"key":"sk-1","limits":{"rpd":{"per":"week"},"rpm":{"per":"1h"}}}`
+	if got, _ := r.wrote(201, "POST", list, weekly); !strings.HasSuffix(got.text, `,"restarted":["rpd"]}`) {
+		t.Errorf("created %s", got.text)
+	}
+	if got := r.get("/v1/providers/p/usage?key_id=" + sk1); strings.Count(got.text, `"used":1,`) != 2 || !strings.Contains(got.text, `"name":"rpd","scope":"key","kind":"quota","unit":"requests","model":null,"amount":100,"used":0,`) {
+		t.Errorf("used after that: %s", got.text)
+	}
+	if got, _ := r.wrote(200, "POST", list, weekly); strings.Contains(got.text, "restarted") {
+		t.Errorf("sent again: %s", got.text)
+	}
+	got := r.tune("POST", list, "["+strings.ReplaceAll(weekly, "sk-1", "sk-2")+`,{"key":"sk-3"},`+weekly+"]")
+	var doc struct{ Items []resource }
+	decode(t, got.text, &doc)
+	if len(doc.Items) != 3 || strings.Join(doc.Items[0].Restarted, " ") != "rpd" || doc.Items[0].Status != 201 || strings.Count(got.text, "restarted") != 1 {
+		t.Errorf("%d %s", got.status, got.text)
+	}
+}
+
 // TestEntriesTakeEffect: at once, and a pool that nobody is in harms nobody.
 func TestEntriesTakeEffect(t *testing.T) {
 	r, _ := tuned(t, map[string]string{"p": scopes})

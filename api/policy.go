@@ -98,12 +98,16 @@ func (s *Server) writePolicy(c echo.Context, what, name string, e limiter.Edit, 
 		status = http.StatusCreated
 		h.Set(echo.HeaderLocation, "/v1/providers/"+name)
 	}
-	text := appendPolicy(nil, w.PolicyDoc)
-	if len(w.Restarted) > 0 {
-		text = append(text, `,"restarted":`...)
-		text = appendNames(text, w.Restarted)
-	}
+	text := appendRestarted(appendPolicy(nil, w.PolicyDoc), w.Restarted)
 	return s.written(c, writeJSON(c, status, append(text, '}')))
+}
+
+// appendRestarted appends which counters a write started afresh, if it did so.
+func appendRestarted(dst []byte, limits []string) []byte {
+	if len(limits) == 0 {
+		return dst
+	}
+	return appendNames(append(dst, `,"restarted":`...), limits)
 }
 
 // policyVersion finds out which version of a policy is in force.

@@ -47,6 +47,46 @@ func TestRotateAtOnce(t *testing.T) {
 	}
 }
 
+// TestRotateAgain: sent again it changes for how long the old key is good, which its DELETE ends; and the old key may come back.
+func TestRotateAgain(t *testing.T) {
+	r, _ := tuned(t, map[string]string{"p": scopes})
+	sk2 := limiter.KeyID("sk-2")
+	rotate, keys2 := keys1+"/rotate", "/v1/providers/p/keys/"+sk2
+	r.wrote(201, "PUT", keys1, `{"label":"prod"}`)
+	until := func(id, want string) {
+		t.Helper()
+		var doc resource
+		decode(t, r.get("/v1/providers/p/keys/"+id).text, &doc)
+		if doc.DisabledAt != want || (doc.RotatedTo != "") != (want != "") || string(doc.Entry) != `{"label":"prod"}` {
+			t.Errorf("%+v, want disabled_at %q", doc, want)
+		}
+	}
+	for _, tt := range []struct{ keep, until string }{{"2h", "2026-11-23T14:00:00Z"}, {"1h", "2026-11-23T13:00:00Z"}} {
+		if got, doc := r.wrote(200, "POST", rotate, `{"key":"sk-2","keep_old_for":"`+tt.keep+`"}`); doc.ID != sk2 || string(doc.Entry) != `{"label":"prod"}` {
+			t.Errorf("%s", got.text)
+		}
+		until(sk1, tt.until)
+		until(sk2, "")
+	}
+	if p := r.tune("POST", rotate, `{"key":"sk-3"}`).problem(t, 400, "invalid-request"); p.pointers() != "/key_id" || !strings.Contains(p.Errors[0].Detail, sk2) {
+		t.Errorf("%q", p.Errors)
+	}
+	r.wrote(204, "DELETE", keys1, "")
+	until(sk1, "2026-11-23T12:00:00Z")
+	until(sk2, "")
+	r.permit(`{"provider":"p","key":"sk-1"}`).problem(t, 403, "key-disabled")
+	if _, doc := r.wrote(200, "POST", keys2+"/rotate", `{"key":"sk-1","keep_old_for":"1h"}`); doc.ID != sk1 {
+		t.Errorf("back: %+v", doc)
+	}
+	until(sk1, "")
+	until(sk2, "2026-11-23T13:00:00Z")
+	for _, key := range []string{"sk-1", "sk-2"} {
+		if got := r.permit(`{"provider":"p","key":"` + key + `"}`); got.status != 200 {
+			t.Errorf("%s: %d %s", key, got.status, got.text)
+		}
+	}
+}
+
 func TestRotateRefused(t *testing.T) {
 	r, _ := tuned(t, map[string]string{"p": scopes})
 	r.tune("POST", keys1+"/rotate", `{"key":"sk-2"}`).problem(t, 404, "not-found")

@@ -18,7 +18,14 @@ type lossyStore struct {
 }
 
 func (l lossyStore) Swap(ctx context.Context, id limiter.DocID, prev string, next limiter.Record) (limiter.Record, error) {
-	r, err := l.Store.Swap(ctx, id, prev, next)
+	return l.answer(l.Store.Swap(ctx, id, prev, next))
+}
+
+func (l lossyStore) SwapAll(ctx context.Context, writes []limiter.Write) (limiter.Record, error) {
+	return l.answer(l.Store.SwapAll(ctx, writes))
+}
+
+func (l lossyStore) answer(r limiter.Record, err error) (limiter.Record, error) {
 	if *l.good--; err == nil && *l.good < 0 {
 		return limiter.Record{}, fmt.Errorf("%w: hunter2", limiter.ErrStoreUnavailable)
 	}
