@@ -103,7 +103,9 @@ func (c *Coordinator) DeleteEntry(ctx context.Context, id DocID, e Edit) error {
 		if id.Kind == KeyEntry && r.current(at.Name) != id.Name {
 			next := r.again()
 			next.Former = maps.Clone(r.Former)
-			next.Former[id.Name] = 0
+			if next.Former[id.Name] > c.now() {
+				next.Former[id.Name] = 0
+			}
 			return next, nil
 		}
 		return r.nextEntry(&Entry{Kind: id.Kind}, policy.record.Generation), nil
