@@ -156,7 +156,7 @@ func TestAskThatDocumentsOutrunIsGivenUp(t *testing.T) {
 		if !errors.Is(err, ErrOverloaded) || d != nil {
 			t.Errorf("%s: %+v, %v; want %v", name, d, err, ErrOverloaded)
 		}
-		if n := len(s.asked); n < 3 || n > 32 {
+		if n := len(s.asked); n < 3 || n > maxRounds+1 {
 			t.Errorf("%s: the store was asked %d times", name, n)
 		}
 	}

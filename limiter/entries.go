@@ -103,9 +103,7 @@ func (c *Coordinator) DeleteEntry(ctx context.Context, id DocID, e Edit) error {
 		if id.Kind == KeyEntry && r.current(at.Name) != id.Name {
 			next := r.again()
 			next.Former = maps.Clone(r.Former)
-			if next.Former[id.Name] > c.now() {
-				next.Former[id.Name] = 0
-			}
+			next.Former[id.Name] = 0
 			return next, nil
 		}
 		return r.nextEntry(&Entry{Kind: id.Kind}, policy.record.Generation), nil
