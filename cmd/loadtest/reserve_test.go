@@ -20,11 +20,11 @@ func TestReplayReserves(t *testing.T) {
 		name string
 		args []string
 	}{
-		// A burst that takes a minute to drain, so that a busy machine settles in time.
-		{"settles", []string{"--per=4h", "--assert=settled=400", "--assert=refunded_tokens>0", "--assert=extra_tokens=0"}},
+		// A burst that takes minutes to drain, so that a busy machine settles in time.
+		{"settles", []string{"--per=4h", "--capacity=0.05x", "--assert=settled=400", "--assert=refunded_tokens>0", "--assert=extra_tokens=0"}},
 		{"takes more than it reserved", []string{"--reserve=1", "--assert=settled=400", "--assert=extra_tokens=3600", "--assert=refunded_tokens=0"}},
 		{"never settles", []string{"--no-settle", "--assert=settled=0", "--assert=refunded_tokens=0"}},
-		{"dies and loses", []string{"--per=4h", "--die=0.1", "--lossy=0.1", "--assert=died>0", "--assert=replies_lost>0", "--assert=no_decision>0", "--assert=settled>300", "--assert=refunded_tokens>0"}},
+		{"dies and loses", []string{"--per=4h", "--capacity=0.05x", "--die=0.1", "--lossy=0.1", "--assert=died>0", "--assert=replies_lost>0", "--assert=no_decision>0", "--assert=settled>300", "--assert=refunded_tokens>0"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			code, stdout, table := loadtest(t, append(append([]string{"replay", "--trace", path}, reserveArgs...), tt.args...)...)

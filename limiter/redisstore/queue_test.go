@@ -170,7 +170,7 @@ func TestFullRedisChargesNothing(t *testing.T) {
 
 // TestCallsAboutHoldsAreBounded settles more holds at a time than may wait.
 func TestCallsAboutHoldsAreBounded(t *testing.T) {
-	c, server := stopped(t, Options{Timeout: 300 * time.Millisecond})
+	c, server := stopped(t, Options{Timeout: 3 * time.Second}) // for all of them to come
 	defer server.Resume()
 	var overloaded, unavailable atomic.Int64
 	var clients sync.WaitGroup
