@@ -1,4 +1,4 @@
-# Everything that CI does is `make ci`; scripts/test installs what it needs and runs it.
+# Everything that CI does is `make ci` and, where there is Docker, `make compose`; scripts/test installs what they need and runs them.
 GO          ?= go
 FUZZTIME    ?= 5s
 STATICCHECK  = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
