@@ -1,10 +1,10 @@
-# Everything that CI does is `make ci`; scripts/test installs what it needs and runs it.
+# Everything that CI does is `make ci` and, where there is Docker, `make compose`; scripts/test installs what they need and runs them.
 GO          ?= go
 FUZZTIME    ?= 5s
 STATICCHECK  = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PACKAGES     = ./...
 
-.PHONY: ci build fmt vet lint vuln test fuzz bench proof
+.PHONY: ci build fmt vet lint vuln test fuzz bench proof compose
 
 ci: fmt vet lint vuln test fuzz bench
 
@@ -40,3 +40,7 @@ bench:
 # The long proofs: ten million decisions against exact rationals, and the calendar in full.
 proof:
 	scripts/proof
+
+# docker-compose.yml in short, where there is Docker; scripts/compose-test tries it with load and faults.
+compose:
+	scripts/compose-test --optional --short

@@ -200,10 +200,18 @@ func (c *clients) post(ctx context.Context, url, key string, body, into any) (st
 
 var errNonsense = errors.New("the answer is not the JSON that was expected")
 
-// noDecision reports whether an ask for a permit went unanswered, or was answered that there is no decision now.
+// noDecision reports whether an ask for a permit went unanswered, or was answered that there is no decision now, or a load
+// balancer says that permitd did not answer.
 func noDecision(err error) bool {
 	var call *callError
-	return errors.As(err, &call) && (call.status == http.StatusServiceUnavailable || call.status == 0 && !errors.Is(err, errNonsense))
+	if !errors.As(err, &call) {
+		return false
+	}
+	switch call.status {
+	case http.StatusServiceUnavailable, http.StatusBadGateway, http.StatusGatewayTimeout:
+		return true
+	}
+	return call.status == 0 && !errors.Is(err, errNonsense)
 }
 
 // callError is an answer that was neither yes nor no.

@@ -41,7 +41,7 @@ func (a *answers) RoundTrip(r *http.Request) (*http.Response, error) {
 	if len(*from) > 1 {
 		*from = (*from)[1:]
 	}
-	code := map[string]int{"200": 200, "429": 429, "500": 500, "503": 503}[status]
+	code := map[string]int{"200": 200, "429": 429, "500": 500, "502": 502, "503": 503, "504": 504}[status]
 	return &http.Response{StatusCode: code, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 }
 
@@ -69,6 +69,8 @@ func TestClient(t *testing.T) {
 			counts{GaveUp: 1, Asked: 4, Denied: 4}, 9 * time.Second, 140 * time.Millisecond, ""},
 		{"permitd has no decision", answers{[]string{`503 nope`, "200 {}"}, []string{"200 {}"}}, []string{"http://permitd"}, time.Minute,
 			counts{Served: 1, Asked: 2, Allowed: 1, NoDecision: 1}, 0, 20 * time.Millisecond, "permitd: 503"},
+		{"the load balancer has no answer", answers{[]string{`502 nope`, `504 nope`, "200 {}"}, []string{"200 {}"}}, []string{"http://permitd"}, time.Minute,
+			counts{Served: 1, Asked: 3, Allowed: 1, NoDecision: 2}, 0, 60 * time.Millisecond, "permitd: 502"},
 		{"permitd fails", answers{[]string{`500 nope`}, nil}, []string{"http://permitd"}, time.Minute,
 			counts{Failed: 1, Asked: 1}, 0, 0, "permitd: 500"},
 		{"permitd talks nonsense", answers{[]string{`200 nope`}, nil}, []string{"http://permitd"}, time.Minute,

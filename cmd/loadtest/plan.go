@@ -51,6 +51,9 @@ func (c *replayCmd) plan() (*plan, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
+	if err := c.readToken(); err != nil {
+		return nil, err
+	}
 	if err := c.readTrace(p); err != nil {
 		return nil, err
 	}
@@ -89,6 +92,20 @@ func (c *replayCmd) check() error {
 		return errors.New("--mock-burst goes with --mock=bucket")
 	}
 	return c.checkReserve()
+}
+
+// readToken puts the token in place of the @PATH of a file that holds it.
+func (c *replayCmd) readToken() error {
+	if path, ok := strings.CutPrefix(c.Token, "@"); ok {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return fmt.Errorf("--token (PERMITD_TOKEN): %w", err)
+		}
+		if c.Token = strings.TrimSpace(string(text)); c.Token == "" {
+			return fmt.Errorf("--token (PERMITD_TOKEN): %s is empty", path)
+		}
+	}
+	return nil
 }
 
 func (c *replayCmd) readTrace(p *plan) error {

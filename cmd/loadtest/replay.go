@@ -33,7 +33,7 @@ type replayCmd struct {
 	MockBurst figure `group:"Provider" placeholder:"0.75x" help:"What its token bucket holds; 0.75x is 0.75 times --capacity."`
 
 	Permitd        []string       `placeholder:"URL" group:"Permitd" help:"A running permitd, asked in turn with others given. Start each with the output of --print-policy. Default: one with the embedded store is started in this process."`
-	Token          string         `env:"PERMITD_TOKEN" group:"Permitd" help:"Bearer token for --permitd."`
+	Token          string         `env:"PERMITD_TOKEN" group:"Permitd" help:"Bearer token for --permitd, or @PATH of a file that holds it and nothing else."`
 	WithoutPermitd bool           `group:"Permitd" help:"Ask no permitd: each client calls the provider at will, and waits as told by its 429s."`
 	Policies       string         `placeholder:"FILE" group:"Permitd" help:"A policy file of your own. Default: one limit that suits the provider: a rate of --capacity for a bucket, the same with strict_window for a window."`
 	Provider       string         `group:"Permitd" help:"Which provider of --policies to ask for; needed where there are several."`
@@ -54,7 +54,8 @@ func (c *replayCmd) Help() string {
 	return `Each request of the trace is a client of its own. At its time it asks permitd for a permit, and when it has one calls a mock
 provider, which runs in this process and enforces a limit of its own. Refused by either, it waits as long as it was told
 and a random time more (at most 20 ms, doubling with each refusal to 1 s), and asks again, until it is admitted or out of
-patience. An ask that permitd does not answer, or answers 503, is made again at the next address.
+patience. An ask that permitd does not answer, or answers 503, is made again at the next address; so is one for which a load
+balancer has no answer (502, 504).
 
 "used" in the report is the share of the provider's capacity that was used while at least one client waited: tokens
 admitted during stretches in which somebody waits (from its first refusal until it is admitted or gives up), less the

@@ -111,6 +111,25 @@ func TestReplayCountsErrors(t *testing.T) {
 	}
 }
 
+func TestReplayShowsATokenFromAFile(t *testing.T) {
+	path := writeTrace(t, 3, time.Second)
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("a-token\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	permitd := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if got := r.Header.Get("Authorization"); got != "Bearer a-token" {
+			t.Errorf("%s %s with %q", r.Method, r.URL.Path, got)
+		}
+		fmt.Fprint(w, "{}")
+	}))
+	defer permitd.Close()
+	code, stdout, stderr := loadtest(t, "replay", "--trace", path, "--permitd", permitd.URL, "--token=@"+file, "--assert=allowed=3")
+	if code != exitOK {
+		t.Errorf("exit %d\n%s\n%s", code, stdout, stderr)
+	}
+}
+
 func TestReplayIsInterrupted(t *testing.T) {
 	path := writeTrace(t, 3, time.Hour)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -166,6 +185,8 @@ providers:
 		{"bucket with slack", replay("--slack=1s"), exitUsage, "", "--slack goes with --mock=window"},
 		{"burst too small", replay("--burst=10"), exitUsage, "", "permitd never grants more than 10 at once"},
 		{"mock burst too small", replay("--mock-burst=10"), exitUsage, "", "the provider never admits more than 10 at once"},
+		{"no token file", replay("--permitd=http://x", "--token=@/nonexistent"), exitUsage, "", "--token (PERMITD_TOKEN): open /nonexistent: no such file"},
+		{"empty token file", replay("--permitd=http://x", "--token=@"+write("empty", "\n")), exitUsage, "", "empty is empty"},
 		{"contradiction", replay("--without-permitd", "--permitd=http://x"), exitUsage, "", "goes with none of"},
 		{"bad policies", replay("--policies", bad), exitUsage, "", "bad.yaml:1: a: limits is missing"},
 		{"several providers", replay("--policies", user), exitUsage, "", "choose one by --provider (acme, other)"},

@@ -34,7 +34,7 @@ type counts struct {
 	Asked       int64 `json:"asked"`        // asks for a permit; a request asks again after each refusal
 	Allowed     int64 `json:"allowed"`      // asks that were granted
 	Denied      int64 `json:"denied"`       // asks that were denied
-	NoDecision  int64 `json:"no_decision"`  // asks without an answer, or that were answered 503; they were asked again
+	NoDecision  int64 `json:"no_decision"`  // asks without an answer, or that were answered 502, 503 or 504; they were asked again
 	Upstream429 int64 `json:"upstream_429"` // calls that the provider refused
 }
 
