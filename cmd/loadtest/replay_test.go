@@ -53,7 +53,7 @@ func TestReplay(t *testing.T) {
 		// Margins for a busy machine: 0.25 s of tokens in the bucket, 0.3 s of slack for the window.
 		{"bucket", []string{"--mock=bucket", "--burst=0.5x", "--mock-burst=1x", "--assert=upstream_429=0", "--assert=allowed=400"}},
 		{"window", []string{"--mock=window", "--burst=0.2x", "--slack=300ms", "--capacity=1.5x", "--assert=upstream_429=0", "--assert=allowed=400"}},
-		{"bucket without permitd", []string{"--mock=bucket", "--mock-burst=0.2x", "--without-permitd", "--assert=upstream_429>0", "--assert=asked=0"}},
+		{"bucket without permitd", []string{"--mock=bucket", "--mock-burst=0.2x", "--strategy=none", "--assert=upstream_429>0", "--assert=asked=0"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			args := append([]string{"replay", "--trace", path, "--speed=120", "--json=-", "--assert=served=400", "--assert=failed=0"}, tt.args...)
@@ -61,16 +61,19 @@ func TestReplay(t *testing.T) {
 			if code != exitOK {
 				t.Fatalf("exit %d\n%s", code, table)
 			}
-			var r struct {
-				Served, Requests, Denied int
-				Tokens                   int64 `json:"tokens_admitted"`
-				Settings                 struct{ Per string }
-				Wait                     struct{ Count int }
+			var report struct {
+				Settings struct{ Per string }
+				Runs     []struct {
+					Served, Requests, Denied int
+					Tokens                   int64 `json:"tokens_admitted"`
+					Wait                     struct{ Count int }
+				}
 			}
-			if err := json.Unmarshal([]byte(stdout), &r); err != nil {
-				t.Fatal(err)
+			if err := json.Unmarshal([]byte(stdout), &report); err != nil || len(report.Runs) != 1 {
+				t.Fatalf("%v, %d runs", err, len(report.Runs))
 			}
-			if r.Served != 400 || r.Requests != 400 || r.Wait.Count != 400 || r.Settings.Per != "500ms" || r.Tokens < 400*50 {
+			r := report.Runs[0]
+			if r.Served != 400 || r.Requests != 400 || r.Wait.Count != 400 || report.Settings.Per != "500ms" || r.Tokens < 400*50 {
 				t.Errorf("%+v", r)
 			}
 			if !strings.Contains(table, "start to admitted") || !strings.Contains(table, "holds: served=400") {
@@ -116,7 +119,7 @@ func TestReplayIsInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var stdout, stderr bytes.Buffer
-	code := run(ctx, []string{"replay", "--trace", path, "--without-permitd", "--capacity=10000"}, strings.NewReader(""), &stdout, &stderr)
+	code := run(ctx, []string{"replay", "--trace", path, "--strategy=none", "--capacity=10000"}, strings.NewReader(""), &stdout, &stderr)
 	if code != exitBroken || !strings.Contains(stdout.String(), "interrupted") {
 		t.Errorf("exit %d\n%s\n%s", code, stdout.String(), stderr.String())
 	}
@@ -153,9 +156,9 @@ providers:
 		stderr string
 	}{
 		{"help", []string{"--help"}, exitOK, "replay", ""},
-		{"help of replay", []string{"replay", "--help"}, exitOK, "--without-permitd", ""},
+		{"help of replay", []string{"replay", "--help"}, exitOK, "--strategy", ""},
 		{"nothing", nil, exitUsage, "", "expected"},
-		{"no trace", []string{"replay"}, exitUsage, "", "missing flags: --trace=FILE"},
+		{"the built-in trace", []string{"replay", "--print-policy", "--speed=60"}, exitOK, "scope: provider", ""},
 		{"no such trace", []string{"replay", "--trace", "/nonexistent.csv"}, exitUsage, "", "/nonexistent.csv: no such file"},
 		{"speed", replay("--speed=0"), exitUsage, "", "--speed must be above 0"},
 		{"too fast", replay("--speed=100000"), exitUsage, "", "is less than 1ms: replay slower"},
@@ -166,7 +169,7 @@ providers:
 		{"bucket with slack", replay("--slack=1s"), exitUsage, "", "--slack goes with --mock=window"},
 		{"burst too small", replay("--burst=10"), exitUsage, "", "permitd never grants more than 10 at once"},
 		{"mock burst too small", replay("--mock-burst=10"), exitUsage, "", "the provider never admits more than 10 at once"},
-		{"contradiction", replay("--without-permitd", "--permitd=http://x"), exitUsage, "", "goes with none of"},
+		{"contradiction", replay("--strategy=none", "--permitd=http://x"), exitUsage, "", "add it to --strategy"},
 		{"bad policies", replay("--policies", bad), exitUsage, "", "bad.yaml:1: a: limits is missing"},
 		{"several providers", replay("--policies", user), exitUsage, "", "choose one by --provider (acme, other)"},
 		{"no such provider", replay("--policies", user, "--provider=x"), exitUsage, "", "has no provider x; it has acme, other"},
