@@ -32,6 +32,14 @@ const (
 	black = 4
 )
 
+// color of the i-th series is its place in the palette.
+func (c *chart) color(i int) int {
+	if c.colors != nil {
+		i = c.colors[i]
+	}
+	return i % len(palette[false])
+}
+
 func (c *chart) theme(dark bool) charts.ColorPalette {
 	ink, line := "#333333", "#dddddd"
 	if dark {
@@ -39,11 +47,7 @@ func (c *chart) theme(dark bool) charts.ColorPalette {
 	}
 	series := make([]charts.Color, len(c.names))
 	for i := range series {
-		at := i
-		if c.colors != nil {
-			at = c.colors[i]
-		}
-		series[i] = charts.ParseColor(palette[dark][at%len(palette[dark])])
+		series[i] = charts.ParseColor(palette[dark][c.color(i)])
 	}
 	text := charts.ParseColor(ink)
 	return charts.MakeTheme(charts.ThemeOption{
@@ -64,9 +68,8 @@ func (c *chart) draw(width int, dark bool) (template.HTML, error) {
 	p := charts.NewPainter(charts.PainterOptions{OutputFormat: charts.ChartOutputSVG, Width: width, Height: c.height, Theme: c.theme(dark)})
 	font := charts.FontStyle{FontSize: 11}
 	x := charts.XAxisOption{Labels: c.labels, LabelFontStyle: font, LabelCount: timeLabels + 1}
-	legendFont := font
 	if width == narrowChart {
-		x.LabelCount, legendFont.FontSize = timeLabels/2+1, 9
+		x.LabelCount = timeLabels/2 + 1
 	}
 	if c.bars {
 		x.LabelCount = len(c.labels)
@@ -75,7 +78,7 @@ func (c *chart) draw(width int, dark bool) (template.HTML, error) {
 	if c.ceil > 0 {
 		y.Max = charts.Ptr(c.ceil)
 	}
-	legend := charts.LegendOption{SeriesNames: c.names, FontStyle: legendFont, Symbol: charts.SymbolSquare, Offset: charts.OffsetLeft}
+	legend := charts.LegendOption{SeriesNames: c.names, Show: charts.Ptr(false)} // the page has one
 	pad := charts.NewBox(4, 4, 14, 4)
 	var err error
 	if c.bars {

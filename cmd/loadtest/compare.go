@@ -23,7 +23,7 @@ func (r *report) comparison() (head []string, rows [][]string) {
 			asking = []string{fmt.Sprintf("%.2f", run.Decision.P50), fmt.Sprintf("%.2f", run.Decision.P99)}
 		}
 		rows = append(rows, []string{run.Strategy, fmt.Sprint(run.Served), fmt.Sprint(run.GaveUp), fmt.Sprint(run.Failed), fmt.Sprint(run.Asked), fmt.Sprint(kept),
-			fmt.Sprint(run.Upstream429), used, fmt.Sprint(run.PeakTokens), asking[0], asking[1],
+			fmt.Sprint(run.Upstream429), used, short(float64(run.PeakTokens)), asking[0], asking[1],
 			fmt.Sprintf("%.0f", run.Wait.P50), fmt.Sprintf("%.0f", run.Wait.P99), fmt.Sprintf("%.1f", run.ElapsedS)})
 	}
 	return head, rows

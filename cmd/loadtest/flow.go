@@ -15,16 +15,17 @@ type flow struct {
 
 	mu    sync.Mutex
 	slots []flowSlot
-	// level is that of a bucket which every call fills, admitted or not, and which drains at the provider's rate; peak is
-	// the highest it was: so much came at once, beyond the rate.
-	level, peak float64
-	last        time.Duration
+	// Levels are those of buckets that drain at the provider's rate: level of one that every call fills, admittedLevel of
+	// one that only the admitted do. peak is the highest that level was: so much came at once, beyond the rate.
+	level, admittedLevel, peak float64
+	last                       time.Duration
 }
 
 // flowSlot is what arrived within one slot of time.
 type flowSlot struct {
 	admitted, refused int64 // tokens
 	turnedAway        int64 // calls that were refused
+	ahead             int64 // the highest that admittedLevel was
 }
 
 // mostSlots bounds the memory of a flow; what comes later counts into the last.
@@ -41,15 +42,17 @@ func (f *flow) arrive(now time.Duration, tokens int64, ok bool) {
 	for len(f.slots) <= i {
 		f.slots = append(f.slots, flowSlot{})
 	}
+	drained := float64(f.amount) * float64(now-f.last) / float64(f.per)
+	f.level, f.admittedLevel, f.last = max(0, f.level-drained)+float64(tokens), max(0, f.admittedLevel-drained), now
+	f.peak = max(f.peak, f.level)
 	if s := &f.slots[i]; ok {
+		f.admittedLevel += float64(tokens)
 		s.admitted += tokens
+		s.ahead = max(s.ahead, int64(math.Ceil(f.admittedLevel)))
 	} else {
 		s.refused += tokens
 		s.turnedAway++
 	}
-	drained := float64(f.amount) * float64(now-f.last) / float64(f.per)
-	f.level, f.last = max(0, f.level-drained)+float64(tokens), now
-	f.peak = max(f.peak, f.level)
 }
 
 // read returns what was kept. Nothing arrives any more.
@@ -67,6 +70,7 @@ func gather(slots []flowSlot, n, pieces int) []flowSlot {
 			sums[at].admitted += s.admitted
 			sums[at].refused += s.refused
 			sums[at].turnedAway += s.turnedAway
+			sums[at].ahead = max(sums[at].ahead, s.ahead)
 		}
 	}
 	return sums

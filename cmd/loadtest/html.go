@@ -35,7 +35,13 @@ type pageSection struct {
 // pageDrawing is one chart, drawn four times; the style sheet shows the one that fits.
 type pageDrawing struct {
 	Title    string
+	Legend   []pageSeries
 	Variants []pageVariant
+}
+
+type pageSeries struct {
+	Name  string
+	Color int
 }
 
 type pageVariant struct {
@@ -46,6 +52,7 @@ type pageVariant struct {
 func (r *report) html(now time.Time) ([]byte, error) {
 	var data struct {
 		When        string
+		Light, Dark []string // the palette
 		Interrupted bool
 		Head        []string
 		Rows        [][]string
@@ -57,6 +64,7 @@ func (r *report) html(now time.Time) ([]byte, error) {
 		Command     string
 	}
 	data.When = now.UTC().Format("2006-01-02 15:04 UTC")
+	data.Light, data.Dark = palette[false], palette[true]
 	data.Head, data.Rows = r.comparison()
 	data.Settings, data.Policy = r.Settings.rows(), r.Settings.Policy
 	data.Versions, data.Command = r.Settings.Versions, r.Settings.Command
@@ -89,6 +97,9 @@ type verdictLine struct {
 
 func (c titledChart) drawing() (pageDrawing, error) {
 	d := pageDrawing{Title: c.Title}
+	for i, name := range c.names {
+		d.Legend = append(d.Legend, pageSeries{name, c.color(i)})
+	}
 	for _, width := range []int{wideChart, narrowChart} {
 		for _, dark := range []bool{false, true} {
 			class := map[int]string{wideChart: "wide", narrowChart: "narrow"}[width] + map[bool]string{false: " light", true: " dark"}[dark]

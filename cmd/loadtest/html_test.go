@@ -164,10 +164,10 @@ func TestFlow(t *testing.T) {
 	f.arrive(100*time.Millisecond, 20, false) // 10 have drained
 	f.arrive(5*time.Second, 30, true)
 	slots, peak := f.read()
-	if peak != 60 || len(slots) != 501 || slots[10] != (flowSlot{refused: 20, turnedAway: 1}) {
+	if peak != 60 || len(slots) != 501 || slots[10] != (flowSlot{refused: 20, turnedAway: 1}) || slots[0].ahead != 50 {
 		t.Errorf("peak %d, %d slots", peak, len(slots))
 	}
-	if got := fmt.Sprint(gather(slots, 251, 3)); got != "[{50 20 1} {30 0 0} {0 0 0}]" {
+	if got := fmt.Sprint(gather(slots, 251, 3)); got != "[{50 20 1 50} {30 0 0 30} {0 0 0 0}]" {
 		t.Error(got)
 	}
 }

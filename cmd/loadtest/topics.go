@@ -46,7 +46,7 @@ func (r *report) timeline() timeline {
 	pieces := (longest+t.slots-1)/t.slots + 1
 	pieces += (timeLabels - (pieces-1)%timeLabels) % timeLabels // so that labels are evenly apart
 	digits := 0
-	if time.Duration(pieces)*t.piece < 20*time.Second {
+	if time.Duration(pieces)*t.piece < 2*time.Minute {
 		digits = 1
 	}
 	for i := range pieces {
@@ -103,13 +103,13 @@ func (r *report) arrived(t timeline) topic {
 	return top
 }
 
-// niceCeil is the next of 1, 1.5, 2, 3, 4, 5, 6, 8 times a power of ten.
+// niceCeil is the next of 1, 2, 4, 6, 8 times a power of ten.
 func niceCeil(v float64) float64 {
 	if v <= 0 {
 		return 1
 	}
 	power := math.Pow(10, math.Floor(math.Log10(v)))
-	for _, m := range []float64{1, 1.5, 2, 3, 4, 5, 6, 8} {
+	for _, m := range []float64{1, 2, 4, 6, 8} {
 		if v <= m*power {
 			return m * power
 		}
@@ -126,22 +126,18 @@ func (r *report) refused(t timeline) topic {
 	return topic{ID: "refused", Title: "Upstream 429s", Text: "Calls per second that the provider refused.", Charts: []titledChart{{"", c}}}
 }
 
-// bound shows what was admitted since the start, and the most that burst and rate allow by then.
+// bound shows how far what was admitted is ahead of the rate, and the most that burst + rate · w allows.
 func (r *report) bound(t timeline) topic {
-	c := chart{names: append(r.names(), "bound"), labels: t.labels, height: 280}
+	c := chart{names: append(r.names(), "bound"), labels: t.labels, height: 260}
 	for i := range r.Runs {
-		sum := 0.0
-		c.values = append(c.values, t.series(i, func(_ int, s flowSlot) float64 { sum += float64(s.admitted); return sum }))
+		c.values = append(c.values, t.series(i, func(_ int, s flowSlot) float64 { return float64(s.ahead) }))
 		c.colors = append(c.colors, i)
 	}
-	most := ceilOf(c.values)
 	c.colors = append(c.colors, black)
-	c.values = append(c.values, t.series(0, func(i int, _ flowSlot) float64 {
-		return float64(r.Settings.bound) + r.perSecond()*(time.Duration(i+1)*t.piece).Seconds()
-	}))
-	c.ceil = max(most, ceilOf(c.values))
+	c.values = append(c.values, t.series(0, func(int, flowSlot) float64 { return float64(r.Settings.bound) }))
+	c.ceil = ceilOf(c.values)
 	return topic{ID: "bound", Title: "Admitted, and the bound",
-		Text:   "Tokens admitted since the start. The bound is what the provider lets through at most: burst + rate · t.",
+		Text:   "In any time w the provider admits at most burst + rate · w. Drawn is how many tokens it had admitted beyond rate · w, for the worst w that ends then; the bound is its burst. A line at the bound means that the provider had nothing left to give.",
 		Charts: []titledChart{{"", c}}}
 }
 
