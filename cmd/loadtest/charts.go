@@ -79,7 +79,7 @@ func (c *chart) draw(width int, dark bool) (template.HTML, error) {
 		y.Max = charts.Ptr(c.ceil)
 	}
 	legend := charts.LegendOption{SeriesNames: c.names, Show: charts.Ptr(false)} // the page has one
-	pad := charts.NewBox(4, 4, 14, 4)
+	pad := charts.NewBox(4, 12, 14, 4)
 	var err error
 	if c.bars {
 		o := charts.NewBarChartOptionWithData(c.values)
