@@ -16,13 +16,15 @@ import (
 // clients are the callers of the provider, one for each request of the trace.
 type clients struct {
 	http     *http.Client
-	permitd  []string // base URLs, asked in turn; none: the provider is called at will
+	local    local    // asked in place of permitd; nil: permitd is
+	permitd  []string // base URLs, asked in turn; none, and no local: the provider is called at will
 	token    string   // for permitd
 	mock     string   // URL
 	provider string
 	costs    []costRule
 	patience time.Duration
 	seed     uint64
+	replicas int // over which clients are spread, for what is local
 
 	reserving *reserving // nil: permits are charged what the request costs, and not held
 	runID     string     // no other run has the same
@@ -36,37 +38,44 @@ type clients struct {
 // --reserve, its call over and settled. The n-th request of a seed always draws the same jitter.
 func (c *clients) serve(ctx context.Context, n int, r *row, start time.Time) {
 	h := c.newHold(n)
-	if c.admit(ctx, r, h, start, rand.New(rand.NewPCG(c.seed, uint64(n)))) {
+	if c.admit(ctx, r, c.asker(n, r, h), h, start, rand.New(rand.NewPCG(c.seed, uint64(n)))) {
 		c.call(ctx, r, h)
 	}
 }
 
+// asker is whom the n-th request asks; nil for nobody.
+func (c *clients) asker(n int, r *row, h *hold) asker {
+	switch {
+	case c.local != nil:
+		return c.local.asker(replicaOf(n, c.seed, c.replicas), r)
+	case len(c.permitd) > 0:
+		return &permitAsker{c, r, h}
+	}
+	return nil
+}
+
 // admit tries until the provider admits the call, and reports whether it did.
-func (c *clients) admit(ctx context.Context, r *row, h *hold, start time.Time, random *rand.Rand) bool {
-	waits := false
-	defer func() {
-		if waits {
-			c.meter.end()
-		}
-	}()
+func (c *clients) admit(ctx context.Context, r *row, asks asker, h *hold, start time.Time, random *rand.Rand) bool {
+	w := waiting{meter: c.meter, tokens: tokensOf(r)}
+	defer w.set(false)
 	due := start
 	for refusals := 0; ; refusals++ {
-		wait, err := c.attempt(ctx, r, h, due)
+		v, err := c.attempt(ctx, r, asks, h, &w, start, due)
 		switch {
 		case ctx.Err() != nil:
+			return false
+		case errors.Is(err, errPatience):
+			c.tally.giveUp()
 			return false
 		case err != nil:
 			c.tally.fail(err)
 			return false
-		case wait < 0:
-			c.tally.finish(time.Since(start))
+		case v.granted:
+			c.tally.finish(time.Since(start), r)
 			return true
 		}
-		if !waits {
-			waits = true
-			c.meter.begin(tokensOf(r))
-		}
-		wait = backoff(refusals, wait, random)
+		w.set(!v.ofKey)
+		wait := backoff(refusals, v.wait, random)
 		due = time.Now().Add(wait)
 		if due.Sub(start) > c.patience {
 			c.tally.giveUp()
@@ -78,21 +87,31 @@ func (c *clients) admit(ctx context.Context, r *row, h *hold, start time.Time, r
 	}
 }
 
-// admitted is what attempt returns when the provider took the call.
-const admitted = time.Duration(-1)
+var errPatience = errors.New("out of patience")
 
-// attempt asks permitd, which was meant to happen at due, and calls the provider if it may. When either refuses, it
-// returns the time to wait; and an error when one of them gives another answer.
-func (c *clients) attempt(ctx context.Context, r *row, h *hold, due time.Time) (time.Duration, error) {
+// attempt asks, which was meant to happen at due, and calls the provider if it may. Granted is a call that the provider
+// took. An error is an answer of another kind, or errPatience.
+func (c *clients) attempt(ctx context.Context, r *row, asks asker, h *hold, w *waiting, start, due time.Time) (verdict, error) {
 	sent := time.Now()
-	if len(c.permitd) > 0 {
-		wait, err := c.ask(ctx, r, h)
-		c.tally.asked(time.Since(due), wait, err)
+	if asks != nil {
+		v, err := asks.ask(ctx)
+		c.tally.asked(time.Since(due), v, err)
 		if noDecision(err) { // charged to nobody: ask the next, as behind a load balancer
-			return 0, nil
+			return verdict{}, nil
 		}
-		if err != nil || wait != admitted {
-			return wait, err
+		if err != nil || !v.granted {
+			return v, err
+		}
+		if v.wait > 0 { // its place in the queue is kept
+			w.set(!v.ofKey)
+			if time.Since(start)+v.wait > c.patience {
+				v.leave()
+				return v, errPatience
+			}
+			if err := sleep(ctx, v.wait); err != nil {
+				return v, err
+			}
+			sent = time.Now()
 		}
 	}
 	var refused refusal
@@ -100,67 +119,16 @@ func (c *clients) attempt(ctx context.Context, r *row, h *hold, due time.Time) (
 	c.tally.reached(time.Since(sent))
 	switch {
 	case err != nil:
-		return 0, &callError{"provider", 0, err}
+		return verdict{}, &callError{"provider", 0, err}
 	case status == http.StatusOK:
-		return admitted, nil
+		return verdict{granted: true}, nil
 	case status == http.StatusTooManyRequests:
 		c.tally.upstreamRefused()
 		c.cancel(ctx, h)
-		return time.Duration(refused.RetryAfterMS) * time.Millisecond, nil
+		return verdict{wait: time.Duration(refused.RetryAfterMS) * time.Millisecond}, nil
 	}
-	return 0, &callError{"provider", status, nil}
+	return verdict{}, &callError{"provider", status, nil}
 }
-
-type permitAsk struct {
-	Provider string           `json:"provider"`
-	Key      string           `json:"key"`
-	Model    string           `json:"model,omitempty"`
-	Cost     map[string]int64 `json:"cost"`
-	Hold     bool             `json:"hold,omitempty"`
-	TTLMS    int64            `json:"ttl_ms,omitempty"`
-}
-
-type permitAnswer struct {
-	refusal
-	PermitID     string   `json:"permit_id"`
-	IgnoredUnits []string `json:"ignored_units"`
-}
-
-// ask asks permitd for a permit: admitted, or the time to wait.
-func (c *clients) ask(ctx context.Context, r *row, h *hold) (time.Duration, error) {
-	ask := permitAsk{Provider: c.provider, Key: r.Key, Model: r.Model, Cost: c.cost(c.reserving.estimate(r))}
-	var answer permitAnswer
-	status, err := c.post(ctx, c.nextPermitd()+"/v1/permits", h.reserve(&ask), ask, &answer)
-	c.tally.ignored(answer.IgnoredUnits)
-	switch {
-	case err != nil:
-		return 0, &callError{"permitd", 0, err}
-	case status == http.StatusOK && h != nil && answer.PermitID == "":
-		return 0, &callError{"permitd", 0, fmt.Errorf("%w: no permit_id", errNonsense)}
-	case status == http.StatusOK:
-		h.decided(answer.PermitID)
-		if h != nil {
-			c.tally.reserved(ask.Cost)
-		}
-		return admitted, nil
-	case status == http.StatusTooManyRequests:
-		h.decided("")
-		return time.Duration(answer.RetryAfterMS) * time.Millisecond, nil
-	}
-	return 0, &callError{"permitd", status, nil}
-}
-
-// cost is what permitd is told of a request, by units.
-func (c *clients) cost(r *row) map[string]int64 {
-	cost := make(map[string]int64, len(c.costs))
-	for _, rule := range c.costs {
-		cost[rule.unit] = rule.of(r)
-	}
-	return cost
-}
-
-// nextPermitd is the base URL whose turn it is.
-func (c *clients) nextPermitd() string { return c.permitd[c.turn.Add(1)%uint64(len(c.permitd))] }
 
 // post sends a body as JSON, with an Idempotency-Key unless that is empty, and reads the answer. A body that is not JSON
 // matters only where the status is 200 or 429.

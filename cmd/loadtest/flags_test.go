@@ -54,7 +54,7 @@ func TestAssertions(t *testing.T) {
 		"used>=0.97": true, "used>0.97": false, "used<=0.97": true, "used<0.98": true, " used >= 1e-3 ": true,
 		"upstream_429=0": true, "upstream_429==0": true, "upstream_429!=0": false, "attainable>0": false,
 	} {
-		a, err := parseAssertion(text, figureNames)
+		a, err := parseAssertion(text, figureNames, strategies)
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 			continue
@@ -68,7 +68,7 @@ func TestAssertions(t *testing.T) {
 		"used": "must be like", "used>=": "must be like", "used>=x": "must be like", "used=>1": "must be like", "used>=1.2.3": "a number",
 		"use>=1": `no figure "use" to assert; there are allowed, asked, attainable`,
 	} {
-		if _, err := parseAssertion(text, figureNames); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := parseAssertion(text, figureNames, strategies); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", text, err)
 		}
 	}

@@ -1,7 +1,7 @@
 // Loadtest puts permitd under load and says what came of it.
 //
-//	loadtest replay --trace trace.csv                    a recorded trace through permitd to a mock provider
-//	loadtest replay --trace trace.csv --without-permitd  the same, each client calling the mock at will
+//	loadtest replay --trace trace.csv               a recorded trace through permitd to a mock provider
+//	loadtest replay --strategy permitd,none,split   a synthetic one, with and without permitd, compared
 //
 // See loadtest replay --help.
 package main
@@ -47,7 +47,7 @@ var errBroken = errors.New("broken")
 // run is the whole program.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	var commands struct {
-		Replay replayCmd `cmd:"" help:"Replay a trace of LLM requests through permitd, or without it, to a mock provider."`
+		Replay replayCmd `cmd:"" help:"Replay a trace of LLM requests to a mock provider, through permitd and other strategies."`
 	}
 	exited := -1
 	app, err := kong.New(&commands, kong.Name("loadtest"),

@@ -14,6 +14,7 @@ import (
 type mockProvider struct {
 	now   func() time.Duration
 	meter *meter
+	flow  *flow
 
 	mu       sync.Mutex
 	limit    providerLimit
@@ -54,7 +55,9 @@ func (m *mockProvider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (m *mockProvider) take(tokens int64) (bool, time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	ok, wait := m.limit.take(m.now(), tokens)
+	now := m.now()
+	ok, wait := m.limit.take(now, tokens)
+	m.flow.arrive(now, tokens, ok)
 	if ok {
 		m.meter.admit(tokens)
 	} else {

@@ -27,7 +27,9 @@ type plan struct {
 	burst      int64 // of permitd's limit; 0 with a policy of the user's
 	mockBurst  int64 // of the provider, if it has a token bucket
 	slack      time.Duration
-	attainable float64 // share of the provider's capacity that the policy lets through; 0 when not known
+	sustained  rateLimit  // the limit of the built-in policy, as a rate that keeps it
+	keyLimit   *rateLimit // of each key in the built-in policy; nil: none
+	attainable float64    // share of the provider's capacity that the policy lets through; 0 when not known
 
 	provider   string
 	policyText string
@@ -36,13 +38,16 @@ type plan struct {
 
 // plan works the replay out.
 func (c *replayCmd) plan() (*plan, error) {
-	p := &plan{speed: c.Speed}
+	p := &plan{}
 	var err error
 	if p.costs, err = parseCosts(c.Cost); err != nil {
 		return nil, err
 	}
+	if err := c.checkStrategies(); err != nil {
+		return nil, err
+	}
 	for _, text := range c.Assert {
-		a, err := parseAssertion(text, figureNames)
+		a, err := parseAssertion(text, figureNames, c.Strategy)
 		if err != nil {
 			return nil, err
 		}
@@ -57,7 +62,7 @@ func (c *replayCmd) plan() (*plan, error) {
 	if err := c.readTrace(p); err != nil {
 		return nil, err
 	}
-	p.reserving = c.planReserve(p.trace)
+	p.reserving = c.planReserve(p)
 	if err := c.size(p); err != nil {
 		return nil, err
 	}
@@ -76,14 +81,14 @@ func (c *replayCmd) check() error {
 	switch {
 	case !(c.Speed > 0):
 		return errors.New("--speed must be above 0")
+	case c.Duration < 0:
+		return errors.New("--duration must be above 0s")
 	case c.Keys < 1:
 		return errors.New("--keys must be at least 1")
 	case c.Rows < 0:
 		return errors.New("--rows must be at least 0")
 	case c.Patience < 0 || c.Slack != nil && *c.Slack < 0:
 		return errors.New("--patience and --slack must be at least 0s")
-	case c.WithoutPermitd && (len(c.Permitd) > 0 || c.Policies != "" || c.PrintPolicy):
-		return errors.New("--without-permitd goes with none of --permitd, --policies and --print-policy")
 	case c.Policies != "" && (c.Burst.set || c.Slack != nil):
 		return errors.New("--burst and --slack are of the built-in policy; --policies has its own")
 	case c.Mock == mockBucket && c.Slack != nil:
@@ -109,13 +114,17 @@ func (c *replayCmd) readToken() error {
 }
 
 func (c *replayCmd) readTrace(p *plan) error {
-	f, err := os.Open(c.Trace)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if p.trace, err = readTrace(c.Trace, f); err != nil {
-		return err
+	if c.Trace == "" {
+		p.trace = syntheticTrace(c.Seed)
+	} else {
+		f, err := os.Open(c.Trace)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if p.trace, err = readTrace(c.Trace, f); err != nil {
+			return err
+		}
 	}
 	if c.Rows > 0 && c.Rows < len(p.trace.rows) {
 		p.trace.rows = p.trace.rows[:c.Rows]
@@ -128,6 +137,11 @@ func (c *replayCmd) readTrace(p *plan) error {
 			r.Model = c.Model
 		}
 	}
+	if p.speed = c.Speed; c.Duration > 0 {
+		if p.speed = float64(p.trace.span()) / float64(c.Duration); !(p.speed > 0) {
+			return errors.New("all requests of the trace are at one moment, so --duration can't spread them: leave it out")
+		}
+	}
 	return nil
 }
 
@@ -137,8 +151,8 @@ func (c *replayCmd) size(p *plan) error {
 	if err != nil {
 		return fmt.Errorf("--per %w", err)
 	}
-	if p.per = compress(per, c.Speed); p.per < limiter.MinPer {
-		return fmt.Errorf("--per %s divided by the speed %g is less than %s: replay slower", c.Per, c.Speed, limiter.MinPer)
+	if p.per = compress(per, p.speed); p.per < limiter.MinPer {
+		return fmt.Errorf("--per %s divided by the speed %g is less than %s: replay slower", c.Per, p.speed, limiter.MinPer)
 	}
 	var total, largest int64
 	for i := range p.trace.rows {
@@ -176,10 +190,12 @@ func (c *replayCmd) ownPolicies(p *plan) error {
 		p.burst = c.Burst.or(0.1).of(float64(p.amount))
 		p.attainable = float64(p.amount-p.burst) / float64(p.amount) * float64(p.per) / float64(p.per+p.slack)
 		limit += fmt.Sprintf("burst: %d, strict_window: true, slack: %s", p.burst, p.slack)
+		p.sustained = rateLimit{providerLimitName, p.amount - p.burst, p.per + p.slack, p.burst}
 	} else {
 		p.burst = c.Burst.or(0.5).of(float64(p.amount))
 		p.attainable = 1
 		limit += fmt.Sprintf("burst: %d", p.burst)
+		p.sustained = rateLimit{providerLimitName, p.amount, p.per, p.burst}
 	}
 	var largest int64
 	for i := range p.trace.rows {
@@ -191,10 +207,32 @@ func (c *replayCmd) ownPolicies(p *plan) error {
 	case largest > p.burst:
 		return fmt.Errorf("the largest request costs %d tokens and permitd never grants more than %d at once: raise --burst or --capacity", largest, p.burst)
 	}
-	p.policyText = ownPolicy(p.provider, limit)
+	if err := c.limitKeys(p, largest); err != nil {
+		return err
+	}
+	if c.runs(strategySplit) {
+		if err := checkSplit(c.Replicas, largest, &p.sustained, p.keyLimit); err != nil {
+			return err
+		}
+	}
+	p.policyText = ownPolicy(p.provider, limit, p.keyLimit)
 	var err error
 	p.policies, err = policyfile.Parse("the built-in policy", []byte(p.policyText))
 	return err
+}
+
+// limitKeys works out --key-capacity. A key's burst is to the policy's as its capacity to the provider's.
+func (c *replayCmd) limitKeys(p *plan, largest int64) error {
+	if !c.KeyCapacity.set {
+		return nil
+	}
+	amount := c.KeyCapacity.of(float64(p.amount))
+	burst := max(1, int64(float64(p.burst)/float64(p.amount)*float64(amount)))
+	if largest > burst {
+		return fmt.Errorf("the largest request costs %d tokens and --key-capacity never lets a key have more than %d at once: raise it, --burst or --capacity", largest, burst)
+	}
+	p.keyLimit = &rateLimit{keyLimitName, amount, p.per, burst}
+	return nil
 }
 
 // userPolicies reads the user's policies and compresses them.
@@ -215,7 +253,7 @@ func (c *replayCmd) userPolicies(p *plan) error {
 	case !slices.Contains(names, p.provider):
 		return fmt.Errorf("%s has no provider %s; it has %s", c.Policies, p.provider, strings.Join(names, ", "))
 	}
-	if p.policyText, err = compressPolicies(file, c.Speed); err != nil {
+	if p.policyText, err = compressPolicies(file, p.speed); err != nil {
 		return err
 	}
 	p.policies, err = policyfile.Parse(c.Policies+", compressed", []byte(p.policyText))
@@ -228,4 +266,9 @@ func (p *plan) limit(mock string) providerLimit {
 		return newSlidingWindow(p.amount, p.per)
 	}
 	return newTokenBucket(p.amount, p.per, p.mockBurst)
+}
+
+// slot is how finely the flow of a run is kept: the trace has a few hundred.
+func (p *plan) slot() time.Duration {
+	return max(time.Millisecond, time.Duration(float64(p.trace.span())/p.speed/480))
 }

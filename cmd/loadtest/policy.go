@@ -17,9 +17,14 @@ func compress(d time.Duration, speed float64) time.Duration {
 	return time.Duration(math.Round(float64(d)/speed/1000)) * time.Microsecond
 }
 
-// ownPolicy is the text of the policy file that suits the mock provider: one limit for all tokens.
-func ownPolicy(provider string, limit string) string {
-	return fmt.Sprintf("providers:\n  %s:\n    limits:\n      tokens: {scope: provider, kind: rate, unit: tokens, %s}\n", provider, limit)
+// ownPolicy is the text of the policy file that suits the mock provider: one limit for all tokens, and
+// maybe one for those of each key.
+func ownPolicy(provider, limit string, key *rateLimit) string {
+	text := fmt.Sprintf("providers:\n  %s:\n    limits:\n      %s: {scope: provider, kind: rate, unit: tokens, %s}\n", provider, providerLimitName, limit)
+	if key != nil {
+		text += fmt.Sprintf("      %s: {scope: key, kind: rate, unit: tokens, amount: %d, per: %s, burst: %d}\n", key.name, key.amount, key.per, key.burst)
+	}
+	return text
 }
 
 // compressPolicies is the text of a policy file in which every per, and slack, of a rate is divided by the speed.

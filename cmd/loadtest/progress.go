@@ -12,13 +12,13 @@ import (
 // progress is a bar that grows with each request that comes to its end, or nothing.
 type progress struct{ bar *progressbar.ProgressBar }
 
-func newProgress(mode string, requests int, out io.Writer) progress {
+func newProgress(mode, strategy string, requests int, out io.Writer) progress {
 	if f, ok := out.(*os.File); mode == "never" || mode == "auto" && !(ok && isatty.IsTerminal(f.Fd())) {
 		return progress{}
 	}
 	return progress{progressbar.NewOptions(requests,
 		progressbar.OptionSetWriter(out),
-		progressbar.OptionSetDescription("requests done"),
+		progressbar.OptionSetDescription(strategy+": requests done"),
 		progressbar.OptionShowCount(),
 		progressbar.OptionSetPredictTime(false),
 		progressbar.OptionSetElapsedTime(true),

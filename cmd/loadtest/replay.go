@@ -19,8 +19,13 @@ const (
 
 // replayCmd is the subcommand replay.
 type replayCmd struct {
-	Trace    string        `required:"" placeholder:"FILE" help:"CSV with the columns TIMESTAMP, ContextTokens and GeneratedTokens, and maybe Model, Key and CachedTokens: the form of the Azure LLM inference traces in github.com/Azure/AzurePublicDataset."`
+	Strategy []string `default:"permitd" help:"Who is asked before the provider is called: permitd; none, each client calls at will and waits as told by 429s; split, a limiter in each replica for its part of the limits (golang.org/x/time/rate); redis_rate, one call for each limit. Several, separated by commas, are run one after the other on the same input and compared."`
+	Replicas int      `default:"4" help:"Over how many simulated replicas the clients of split and redis_rate are spread, at random. Those of permitd use its URLs in turn."`
+	RedisURL string   `name:"redis-url" placeholder:"URL" help:"The Redis of the strategy redis_rate."`
+
+	Trace    string        `placeholder:"FILE" help:"CSV with the columns TIMESTAMP, ContextTokens and GeneratedTokens, and maybe Model, Key and CachedTokens: the form of the Azure LLM inference traces in github.com/Azure/AzurePublicDataset. Default: a synthetic one of twenty minutes, drawn by --seed."`
 	Speed    float64       `default:"60" help:"Replay so many times faster: the trace's times, and every per of policy and provider, are divided by it."`
+	Duration time.Duration `placeholder:"25s" help:"Replay the trace in so long: overrides --speed."`
 	Rows     int           `default:"0" help:"Replay only so many requests from the start; 0 is all."`
 	Keys     int           `default:"100" help:"Where the trace has no keys, deal it so many, the k-th about 1/k as often as the first (Zipf)."`
 	Seed     uint64        `default:"1" help:"Of the keys and of the clients' jitter."`
@@ -32,20 +37,21 @@ type replayCmd struct {
 	Per       string `default:"1m" group:"Provider" help:"The duration that --capacity is for, before it is divided by the speed."`
 	MockBurst figure `group:"Provider" placeholder:"0.75x" help:"What its token bucket holds; 0.75x is 0.75 times --capacity."`
 
-	Permitd        []string       `placeholder:"URL" group:"Permitd" help:"A running permitd, asked in turn with others given. Start each with the output of --print-policy. Default: one with the embedded store is started in this process."`
-	Token          string         `env:"PERMITD_TOKEN" group:"Permitd" help:"Bearer token for --permitd, or @PATH of a file that holds it and nothing else."`
-	WithoutPermitd bool           `group:"Permitd" help:"Ask no permitd: each client calls the provider at will, and waits as told by its 429s."`
-	Policies       string         `placeholder:"FILE" group:"Permitd" help:"A policy file of your own. Default: one limit that suits the provider: a rate of --capacity for a bucket, the same with strict_window for a window."`
-	Provider       string         `group:"Permitd" help:"Which provider of --policies to ask for; needed where there are several."`
-	Cost           []string       `default:"tokens=context+generated" group:"Permitd" sep:"," placeholder:"UNIT=COLUMNS" help:"What a request costs, as a sum of the columns context, generated and cached, such as input_tokens=context-cached. The provider always counts context+generated."`
-	Burst          figure         `group:"Permitd" placeholder:"0.5x" help:"Of the built-in policy; 0.5x (0.1x for a window) is 0.5 times --capacity."`
-	Slack          *time.Duration `group:"Permitd" help:"Of the built-in policy for a window, 100ms by default: how unevenly calls may reach the provider (not divided by the speed)."`
-	PrintPolicy    bool           `group:"Permitd" help:"Print the compressed policy file and do nothing else."`
+	Permitd     []string       `placeholder:"URL" group:"Permitd" help:"A running permitd, asked in turn with others given. Start each with the output of --print-policy. Default: one with the embedded store is started in this process."`
+	Token       string         `env:"PERMITD_TOKEN" group:"Permitd" help:"Bearer token for --permitd, or @PATH of a file that holds it and nothing else."`
+	Policies    string         `placeholder:"FILE" group:"Permitd" help:"A policy file of your own. Default: one limit that suits the provider: a rate of --capacity for a bucket, the same with strict_window for a window."`
+	Provider    string         `group:"Permitd" help:"Which provider of --policies to ask for; needed where there are several."`
+	Cost        []string       `default:"tokens=context+generated" group:"Permitd" sep:"," placeholder:"UNIT=COLUMNS" help:"What a request costs, as a sum of the columns context, generated and cached, such as input_tokens=context-cached. The provider always counts context+generated."`
+	Burst       figure         `group:"Permitd" placeholder:"0.5x" help:"Of the built-in policy; 0.5x (0.1x for a window) is 0.5 times --capacity."`
+	Slack       *time.Duration `group:"Permitd" help:"Of the built-in policy for a window, 100ms by default: how unevenly calls may reach the provider (not divided by the speed)."`
+	KeyCapacity figure         `group:"Permitd" placeholder:"0.5x" help:"Of the built-in policy: let no key have more than this per --per; 0.5x is 0.5 times --capacity. The provider does not check it. Default: keys have no limit."`
+	PrintPolicy bool           `group:"Permitd" help:"Print the compressed policy file and do nothing else."`
 
 	reserveFlags `embed:"" group:"Reservation"`
 
 	JSON     string   `name:"json" placeholder:"FILE" group:"Report" help:"Write the report as JSON too; - is standard output, and moves the table to standard error."`
-	Assert   []string `placeholder:"FIGURE>=N" sep:"none" group:"Report" help:"Exit with 1 unless a figure of the report is as said, such as upstream_429=0 or used>=0.97. Repeatable. An unknown figure lists those there are."`
+	Report   string   `placeholder:"FILE" group:"Report" help:"Write the report with charts as one HTML file, which needs no network."`
+	Assert   []string `placeholder:"[STRATEGY:]FIGURE>=N" sep:"none" group:"Report" help:"Exit with 1 unless a figure of the report is as said, such as upstream_429=0, used>=0.97 or none:upstream_429>0; without a strategy, of permitd or of the only one. Repeatable. An unknown figure lists those there are."`
 	Progress string   `enum:"auto,always,never" default:"auto" group:"Report" help:"Show a progress bar on standard error: auto is where that is a terminal."`
 }
 
@@ -57,8 +63,12 @@ and a random time more (at most 20 ms, doubling with each refusal to 1 s), and a
 patience. An ask that permitd does not answer, or answers 503, is made again at the next address; so is one for which a load
 balancer has no answer (502, 504).
 
+With other strategies the same clients ask somebody else. The replicas of split have each their part of rate and burst, and
+a client waits in its replica's line. With redis_rate clients wait as permitd's do; it asks the key's limit first, and when
+the provider's limit then denies, only that one again.
+
 "used" in the report is the share of the provider's capacity that was used while at least one client waited: tokens
-admitted during stretches in which somebody waits (from its first refusal until it is admitted or gives up), less the
+admitted during stretches in which somebody waits (from its first refusal until it is admitted or gives up, but not while only limits of its key keep it), less the
 cost of the request that began each stretch, divided by capacity times the length of the stretches. "attainable" is what
 the built-in policy lets through: all for a bucket; (1 - burst/amount) * per/(per + slack) for a window.
 
@@ -100,18 +110,25 @@ func (c *replayCmd) Run(ctx context.Context, s streams) error {
 	for _, w := range warnings {
 		fmt.Fprintln(s.err, "loadtest: warning:", w)
 	}
-	settings := c.settings(p)
+	settings := c.settings(ctx, p)
 	settings.write(table)
-	results, err := c.replay(ctx, p, s.err)
-	if err != nil {
-		return err
-	}
-	r := newReport(settings, results, p)
-	r.write(table)
-	if c.JSON != "" {
-		if err := r.writeJSON(c.JSON, s.out); err != nil {
+	r := &report{Settings: settings}
+	for _, strategy := range c.Strategy {
+		results, err := c.replay(ctx, p, strategy, s.err)
+		if err != nil {
 			return err
 		}
+		run := newRun(strategy, results, p)
+		run.write(table, len(c.Strategy) > 1)
+		if r.Runs = append(r.Runs, run); ctx.Err() != nil {
+			break
+		}
+	}
+	if len(r.Runs) > 1 {
+		r.compare(table)
+	}
+	if err := c.writeFiles(r, s); err != nil {
+		return err
 	}
 	if r.broken() {
 		return errBroken
@@ -119,56 +136,100 @@ func (c *replayCmd) Run(ctx context.Context, s streams) error {
 	return nil
 }
 
-// results are what a replay measured.
+func (c *replayCmd) writeFiles(r *report, s streams) error {
+	if c.JSON != "" {
+		if err := r.writeJSON(c.JSON, s.out); err != nil {
+			return err
+		}
+	}
+	if c.Report != "" {
+		return r.writeHTML(c.Report)
+	}
+	return nil
+}
+
+// results are what the replay of one strategy measured.
 type results struct {
 	outcome
 	usage       usage
+	flow        *flow
 	elapsed     time.Duration
 	interrupted bool
 }
 
-// replay runs the clients through to the end.
-func (c *replayCmd) replay(ctx context.Context, p *plan, stderr io.Writer) (*results, error) {
-	bar := newProgress(c.Progress, len(p.trace.rows), stderr)
-	permitd := c.Permitd
-	if len(permitd) == 0 && !c.WithoutPermitd {
-		url, stop, err := startPermitd(ctx, p.policies)
-		if err != nil {
-			return nil, err
-		}
-		defer stop()
-		permitd = []string{url}
-	}
+// replay runs the clients of one strategy through to the end.
+func (c *replayCmd) replay(ctx context.Context, p *plan, strategy string, stderr io.Writer) (*results, error) {
+	bar := newProgress(c.Progress, strategy, len(p.trace.rows), stderr)
 	tally := newTally(bar.step)
-	if p.reserving != nil && p.reserving.lossy > 0 {
-		at, stop, err := serveLossy(newLossyProxy(p.reserving.lossy, c.Seed, tally.replyLost), trimSlashes(permitd))
-		if err != nil {
-			return nil, err
-		}
-		defer stop()
-		permitd = at
+	all := &clients{
+		http: newHTTPClient(), token: c.Token,
+		provider: p.provider, costs: p.costs, patience: c.Patience, seed: c.Seed, replicas: c.Replicas,
+		reserving: p.reserving, runID: crand.Text(), tally: tally,
 	}
+	stopStrategy, err := c.start(ctx, p, strategy, all)
+	if err != nil {
+		return nil, err
+	}
+	defer stopStrategy()
 	began := time.Now()
 	clock := func() time.Duration { return time.Since(began) }
-	m := &meter{now: clock}
-	mock, stop, err := serveLocal(&mockProvider{now: clock, meter: m, limit: p.limit(c.Mock)})
+	all.meter = &meter{now: clock}
+	arrivals := newFlow(p.slot(), p.amount, p.per)
+	mock, stop, err := serveLocal(&mockProvider{now: clock, meter: all.meter, flow: arrivals, limit: p.limit(c.Mock)})
 	if err != nil {
 		return nil, fmt.Errorf("start the mock provider: %w", err)
 	}
 	defer stop()
-	all := &clients{
-		http: newHTTPClient(), permitd: trimSlashes(permitd), token: c.Token, mock: mock,
-		provider: p.provider, costs: p.costs, patience: c.Patience, seed: c.Seed,
-		reserving: p.reserving, runID: crand.Text(), meter: m, tally: tally,
-	}
-	all.run(ctx, p.trace, c.Speed)
+	all.mock = mock
+	all.run(ctx, p.trace, p.speed)
 	bar.finish()
 	all.http.CloseIdleConnections()
 	o := tally.read()
 	if p.reserving == nil {
 		o.Holds = nil
 	}
-	return &results{outcome: o, usage: m.read(), elapsed: clock(), interrupted: ctx.Err() != nil}, nil
+	return &results{outcome: o, usage: all.meter.read(), flow: arrivals, elapsed: clock(), interrupted: ctx.Err() != nil}, nil
+}
+
+// start gives clients whom a strategy asks, until stop is called.
+func (c *replayCmd) start(ctx context.Context, p *plan, strategy string, to *clients) (stop func(), err error) {
+	switch strategy {
+	case strategyPermitd:
+		return c.startPermitd(ctx, p, to)
+	case strategySplit:
+		to.local = newSplit(c.Replicas, p.sustained, p.keyLimit, p.costs[0])
+	case strategyRedisRate:
+		s, stop, err := newRedisRate(ctx, c.RedisURL, c.Replicas, p.sustained, p.keyLimit, p.costs[0], to.runID)
+		if err != nil {
+			return nil, err
+		}
+		to.local = s
+		return stop, nil
+	}
+	return func() {}, nil
+}
+
+// startPermitd gives clients the permitd that are named, or one of its own, behind proxies with --lossy.
+func (c *replayCmd) startPermitd(ctx context.Context, p *plan, to *clients) (func(), error) {
+	stop := func() {}
+	to.permitd = trimSlashes(c.Permitd)
+	if len(to.permitd) == 0 {
+		url, stopOwn, err := startPermitd(ctx, p.policies)
+		if err != nil {
+			return nil, err
+		}
+		to.permitd, stop = []string{url}, stopOwn
+	}
+	if p.reserving == nil || p.reserving.lossy == 0 {
+		return stop, nil
+	}
+	at, stopProxies, err := serveLossy(newLossyProxy(p.reserving.lossy, c.Seed, to.tally.replyLost), to.permitd)
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	to.permitd = at
+	return func() { stopProxies(); stop() }, nil
 }
 
 // run starts each request at its time, and returns when all have come to their end.

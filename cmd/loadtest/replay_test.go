@@ -53,7 +53,7 @@ func TestReplay(t *testing.T) {
 		// Margins for a busy machine: 0.25 s of tokens in the bucket, 0.3 s of slack for the window.
 		{"bucket", []string{"--mock=bucket", "--burst=0.5x", "--mock-burst=1x", "--assert=upstream_429=0", "--assert=allowed=400"}},
 		{"window", []string{"--mock=window", "--burst=0.2x", "--slack=300ms", "--capacity=1.5x", "--assert=upstream_429=0", "--assert=allowed=400"}},
-		{"bucket without permitd", []string{"--mock=bucket", "--mock-burst=0.2x", "--without-permitd", "--assert=upstream_429>0", "--assert=asked=0"}},
+		{"bucket without permitd", []string{"--mock=bucket", "--mock-burst=0.2x", "--strategy=none", "--assert=upstream_429>0", "--assert=asked=0"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			args := append([]string{"replay", "--trace", path, "--speed=120", "--json=-", "--assert=served=400", "--assert=failed=0"}, tt.args...)
@@ -61,16 +61,19 @@ func TestReplay(t *testing.T) {
 			if code != exitOK {
 				t.Fatalf("exit %d\n%s", code, table)
 			}
-			var r struct {
-				Served, Requests, Denied int
-				Tokens                   int64 `json:"tokens_admitted"`
-				Settings                 struct{ Per string }
-				Wait                     struct{ Count int }
+			var report struct {
+				Settings struct{ Per string }
+				Runs     []struct {
+					Served, Requests, Denied int
+					Tokens                   int64 `json:"tokens_admitted"`
+					Wait                     struct{ Count int }
+				}
 			}
-			if err := json.Unmarshal([]byte(stdout), &r); err != nil {
-				t.Fatal(err)
+			if err := json.Unmarshal([]byte(stdout), &report); err != nil || len(report.Runs) != 1 {
+				t.Fatalf("%v, %d runs", err, len(report.Runs))
 			}
-			if r.Served != 400 || r.Requests != 400 || r.Wait.Count != 400 || r.Settings.Per != "500ms" || r.Tokens < 400*50 {
+			r := report.Runs[0]
+			if r.Served != 400 || r.Requests != 400 || r.Wait.Count != 400 || report.Settings.Per != "500ms" || r.Tokens < 400*50 {
 				t.Errorf("%+v", r)
 			}
 			if !strings.Contains(table, "start to admitted") || !strings.Contains(table, "holds: served=400") {
@@ -135,7 +138,7 @@ func TestReplayIsInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var stdout, stderr bytes.Buffer
-	code := run(ctx, []string{"replay", "--trace", path, "--without-permitd", "--capacity=10000"}, strings.NewReader(""), &stdout, &stderr)
+	code := run(ctx, []string{"replay", "--trace", path, "--strategy=none", "--capacity=10000"}, strings.NewReader(""), &stdout, &stderr)
 	if code != exitBroken || !strings.Contains(stdout.String(), "interrupted") {
 		t.Errorf("exit %d\n%s\n%s", code, stdout.String(), stderr.String())
 	}
@@ -172,9 +175,9 @@ providers:
 		stderr string
 	}{
 		{"help", []string{"--help"}, exitOK, "replay", ""},
-		{"help of replay", []string{"replay", "--help"}, exitOK, "--without-permitd", ""},
+		{"help of replay", []string{"replay", "--help"}, exitOK, "--strategy", ""},
 		{"nothing", nil, exitUsage, "", "expected"},
-		{"no trace", []string{"replay"}, exitUsage, "", "missing flags: --trace=FILE"},
+		{"the built-in trace", []string{"replay", "--print-policy", "--speed=60"}, exitOK, "scope: provider", ""},
 		{"no such trace", []string{"replay", "--trace", "/nonexistent.csv"}, exitUsage, "", "/nonexistent.csv: no such file"},
 		{"speed", replay("--speed=0"), exitUsage, "", "--speed must be above 0"},
 		{"too fast", replay("--speed=100000"), exitUsage, "", "is less than 1ms: replay slower"},
@@ -187,7 +190,21 @@ providers:
 		{"mock burst too small", replay("--mock-burst=10"), exitUsage, "", "the provider never admits more than 10 at once"},
 		{"no token file", replay("--permitd=http://x", "--token=@/nonexistent"), exitUsage, "", "--token (PERMITD_TOKEN): open /nonexistent: no such file"},
 		{"empty token file", replay("--permitd=http://x", "--token=@"+write("empty", "\n")), exitUsage, "", "empty is empty"},
-		{"contradiction", replay("--without-permitd", "--permitd=http://x"), exitUsage, "", "goes with none of"},
+		{"contradiction", replay("--strategy=none", "--permitd=http://x"), exitUsage, "", "add it to --strategy"},
+		{"no such strategy", replay("--strategy=luck"), exitUsage, "", `--strategy must be of permitd, none, split, redis_rate, not "luck"`},
+		{"a strategy twice", replay("--strategy=none,none"), exitUsage, "", "--strategy has none twice"},
+		{"replicas", replay("--replicas=0"), exitUsage, "", "--replicas must be from 1"},
+		{"redis_rate without Redis", replay("--strategy=redis_rate"), exitUsage, "", "needs --redis-url"},
+		{"Redis without redis_rate", replay("--redis-url=redis://x"), exitUsage, "", "add it to --strategy"},
+		{"split with policies", replay("--strategy=permitd,split", "--policies", user), exitUsage, "", "know the built-in policy only"},
+		{"key capacity with policies", replay("--key-capacity=1x", "--policies", user), exitUsage, "", "--key-capacity is of the built-in policy"},
+		{"key capacity too small", replay("--key-capacity=10"), exitUsage, "", "never lets a key have more than"},
+		{"split too small", replay("--strategy=split", "--replicas=1000"), exitUsage, "", "lower --replicas"},
+		{"duration", replay("--duration=-1s"), exitUsage, "", "--duration must be above 0s"},
+		{"assertion of no strategy that is run", replay("--assert=split:used>1"), exitUsage, "", "add split to --strategy"},
+		{"assertion of any of several strategies", replay("--strategy=none,split", "--assert=used>1"), exitUsage, "", "needs a strategy, such as none:used>1"},
+		{"own policy with keys", replay("--print-policy", "--capacity=60000", "--key-capacity=0.5x"), exitOK,
+			"key-tokens: {scope: key, kind: rate, unit: tokens, amount: 30000, per: 1s, burst: 15000}\n", ""},
 		{"bad policies", replay("--policies", bad), exitUsage, "", "bad.yaml:1: a: limits is missing"},
 		{"several providers", replay("--policies", user), exitUsage, "", "choose one by --provider (acme, other)"},
 		{"no such provider", replay("--policies", user, "--provider=x"), exitUsage, "", "has no provider x; it has acme, other"},

@@ -5,75 +5,24 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math"
 	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
 )
 
-// settings are what a report says of how a replay was run. Durations are those of the replay.
-type settings struct {
-	Trace        string           `json:"trace"`
-	Requests     int              `json:"trace_requests"`
-	SpanS        float64          `json:"trace_span_s"`
-	Speed        float64          `json:"speed"`
-	MeanTokens   float64          `json:"mean_tokens_per_per"`
-	Per          string           `json:"per"`
-	Mock         string           `json:"mock"`
-	Amount       int64            `json:"amount"`
-	MockBurst    int64            `json:"mock_burst,omitempty"`
-	Permitd      string           `json:"permitd"`
-	Policy       string           `json:"policy,omitempty"`
-	Cost         []string         `json:"cost"`
-	Patience     string           `json:"patience"`
-	Keys         string           `json:"keys"`
-	Seed         uint64           `json:"seed"`
-	Reserve      *reserveSettings `json:"reserve,omitempty"`
-	mockSentence string
-}
-
-func (c *replayCmd) settings(p *plan) settings {
-	s := settings{
-		Trace: c.Trace, Requests: len(p.trace.rows), SpanS: p.trace.span().Seconds(), Speed: c.Speed,
-		MeanTokens: math.Round(p.meanTokens), Per: p.per.String(), Mock: c.Mock, Amount: p.amount,
-		Cost: c.Cost, Patience: c.Patience.String(), Seed: c.Seed, Reserve: p.reserveSettings(),
-		Permitd: "one in this process, embedded store", Policy: p.policyText,
-		mockSentence: fmt.Sprint(p.limit(c.Mock)),
-	}
-	if c.Mock == mockBucket {
-		s.MockBurst = p.mockBurst
-	}
-	switch {
-	case c.WithoutPermitd:
-		s.Permitd, s.Policy, s.Cost = "none: clients call the provider at will", "", nil
-	case len(c.Permitd) > 0:
-		s.Permitd = strings.Join(c.Permitd, ", ")
-	}
-	if s.Keys = fmt.Sprintf("%d by Zipf", c.Keys); p.trace.keys {
-		s.Keys = "of the trace"
-	}
-	return s
-}
-
-func (s settings) write(w io.Writer) {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "trace\t%s: %d requests in %.1f s\n", s.Trace, s.Requests, s.SpanS)
-	fmt.Fprintf(t, "speed\t%gx: the trace lasts %.1f s, its mean is %.0f tokens per %s\n", s.Speed, s.SpanS/s.Speed, s.MeanTokens, s.Per)
-	fmt.Fprintf(t, "provider\t%s\n", s.mockSentence)
-	fmt.Fprintf(t, "permitd\t%s\n", s.Permitd)
-	for line := range strings.Lines(s.Policy) {
-		fmt.Fprintf(t, "\t%s\n", strings.TrimRight(line, "\n"))
-	}
-	s.Reserve.write(t)
-	fmt.Fprintf(t, "keys\t%s, seed %d\n", s.Keys, s.Seed)
-	fmt.Fprintf(t, "patience\t%s\n", s.Patience)
-	t.Flush()
-}
-
 // report is all that is said at the end.
 type report struct {
-	Settings settings `json:"settings"`
+	Settings settings     `json:"settings"`
+	Runs     []*runReport `json:"runs"`
+}
+
+// broken reports whether the exit code has to be 1.
+func (r *report) broken() bool { return slices.ContainsFunc(r.Runs, (*runReport).broken) }
+
+// runReport is what is said of one strategy.
+type runReport struct {
+	Strategy string `json:"strategy"`
 	outcome
 	TokensAdmitted int64    `json:"tokens_admitted"`
 	ElapsedS       float64  `json:"elapsed_s"`
@@ -84,24 +33,30 @@ type report struct {
 	UsedOf         *float64 `json:"used_of_attainable,omitempty"`
 	Assertions     []string `json:"assertions,omitempty"`
 	Interrupted    bool     `json:"interrupted,omitempty"`
+	PeakTokens     int64    `json:"peak_tokens"` // most that reached the provider at once, beyond its rate, refused calls included
 
+	slots     []flowSlot
 	anyBroken bool
 }
 
-func newReport(s settings, r *results, p *plan) *report {
-	rep := &report{
-		Settings: s, outcome: r.outcome, TokensAdmitted: r.usage.Admitted, ElapsedS: r.elapsed.Seconds(),
+func newRun(strategy string, r *results, p *plan) *runReport {
+	rep := &runReport{
+		Strategy: strategy, outcome: r.outcome, TokensAdmitted: r.usage.Admitted, ElapsedS: r.elapsed.Seconds(),
 		Stretches: r.usage.Stretches, WaitedS: r.usage.Waited.Seconds(), Interrupted: r.interrupted,
 	}
+	rep.slots, rep.PeakTokens = r.flow.read()
 	if share, ok := r.usage.share(p.amount, p.per); ok {
 		rep.Used = &share
-		if p.attainable > 0 && s.Policy != "" {
+		if p.attainable > 0 && strategy != strategyNone {
 			of := share / p.attainable
 			rep.Attainable, rep.UsedOf = &p.attainable, &of
 		}
 	}
 	figures := rep.figures()
 	for _, a := range p.assertions {
+		if a.strategy != strategy {
+			continue
+		}
 		said, holds := a.check(figures)
 		rep.Assertions = append(rep.Assertions, said)
 		rep.anyBroken = rep.anyBroken || !holds
@@ -110,16 +65,16 @@ func newReport(s settings, r *results, p *plan) *report {
 }
 
 // broken reports whether the exit code has to be 1.
-func (r *report) broken() bool {
+func (r *runReport) broken() bool {
 	return r.Interrupted || r.Failed > 0 || r.Holds != nil && r.Holds.Unsettled > 0 || r.anyBroken
 }
 
 // figures are what assertions may be about.
-func (r *report) figures() map[string]float64 {
+func (r *runReport) figures() map[string]float64 {
 	f := map[string]float64{
 		"requests": float64(r.Requests), "served": float64(r.Served), "gave_up": float64(r.GaveUp), "failed": float64(r.Failed),
 		"asked": float64(r.Asked), "allowed": float64(r.Allowed), "denied": float64(r.Denied), "upstream_429": float64(r.Upstream429), "no_decision": float64(r.NoDecision),
-		"tokens_admitted": float64(r.TokensAdmitted), "elapsed_s": r.ElapsedS, "waited_s": r.WaitedS, "stretches": float64(r.Stretches),
+		"tokens_admitted": float64(r.TokensAdmitted), "elapsed_s": r.ElapsedS, "waited_s": r.WaitedS, "stretches": float64(r.Stretches), "peak_tokens": float64(r.PeakTokens),
 	}
 	for name, l := range map[string]latency{"wait": r.Wait, "decision": r.Decision, "reach": r.Reach} {
 		for percentile, v := range map[string]float64{"mean": l.Mean, "p50": l.P50, "p90": l.P90, "p99": l.P99, "p99.9": l.P999, "max": l.Max} {
@@ -136,7 +91,7 @@ func (r *report) figures() map[string]float64 {
 }
 
 // figureNames are all that figures may hold.
-var figureNames = slices.Sorted(maps.Keys((&report{Used: new(float64), Attainable: new(float64), UsedOf: new(float64), outcome: outcome{Holds: new(holdCounts)}}).figures()))
+var figureNames = slices.Sorted(maps.Keys((&runReport{Used: new(float64), Attainable: new(float64), UsedOf: new(float64), outcome: outcome{Holds: new(holdCounts)}}).figures()))
 
 // countRow is a line of the table.
 type countRow struct {
@@ -145,8 +100,11 @@ type countRow struct {
 	what  string
 }
 
-func (r *report) write(w io.Writer) {
+func (r *runReport) write(w io.Writer, titled bool) {
 	fmt.Fprintln(w)
+	if titled {
+		fmt.Fprintf(w, "== %s\n", r.Strategy)
+	}
 	if r.Interrupted {
 		fmt.Fprintln(w, "interrupted: what follows is of the part that was run")
 	}
@@ -155,7 +113,7 @@ func (r *report) write(w io.Writer) {
 		{"served", r.Served, "admitted by the provider"},
 		{"gave up", r.GaveUp, "out of patience"},
 		{"failed", r.Failed, "answered neither yes nor 429"},
-		{"asked", r.Asked, "asks for a permit"},
+		{"asked", r.Asked, "whether they may call"},
 		{"allowed", r.Allowed, ""},
 		{"denied", r.Denied, ""},
 		{"no decision", r.NoDecision, "asks that permitd did not answer, or with 503; asked again"},
@@ -179,8 +137,8 @@ func (r *report) write(w io.Writer) {
 }
 
 // writeUse says how much of the provider's capacity was used.
-func (r *report) writeUse(w io.Writer) {
-	fmt.Fprintf(w, "the provider admitted %d tokens in %.1f s\n", r.TokensAdmitted, r.ElapsedS)
+func (r *runReport) writeUse(w io.Writer) {
+	fmt.Fprintf(w, "the provider admitted %d tokens in %.1f s; at most %d reached it at once\n", r.TokensAdmitted, r.ElapsedS, r.PeakTokens)
 	if r.Used == nil {
 		fmt.Fprintln(w, "nobody waited")
 		return
@@ -191,7 +149,7 @@ func (r *report) writeUse(w io.Writer) {
 	}
 }
 
-func (r *report) writeProblems(w io.Writer) {
+func (r *runReport) writeProblems(w io.Writer) {
 	for _, kind := range slices.Sorted(maps.Keys(r.Errors)) {
 		fmt.Fprintf(w, "error: %s: %d times\n", kind, r.Errors[kind])
 	}

@@ -34,8 +34,6 @@ func (c *replayCmd) checkReserve() error {
 		return errors.New("--no-settle, --call-base, --call-token, --die and --lossy go with --reserve")
 	case c.Reserve == nil:
 		return nil
-	case c.WithoutPermitd:
-		return errors.New("--reserve is of permitd; it does not go with --without-permitd")
 	case *c.Reserve < 0 || *c.Reserve > maxTokens:
 		return fmt.Errorf("--reserve must be a number of tokens from 0 to %d", int64(maxTokens))
 	case c.CallBase != nil && *c.CallBase < 0 || c.CallToken != nil && *c.CallToken < 0:
@@ -64,19 +62,19 @@ type reserving struct {
 }
 
 // planReserve works out --reserve; nil without it.
-func (c *replayCmd) planReserve(t *trace) *reserving {
+func (c *replayCmd) planReserve(p *plan) *reserving {
 	if c.Reserve == nil {
 		return nil
 	}
-	h := &reserving{output: *c.Reserve, callBase: defaultCallBase, callToken: defaultCallToken, speed: c.Speed, noSettle: c.NoSettle, die: c.Die, lossy: c.Lossy}
+	h := &reserving{output: *c.Reserve, callBase: defaultCallBase, callToken: defaultCallToken, speed: p.speed, noSettle: c.NoSettle, die: c.Die, lossy: c.Lossy}
 	if c.CallBase != nil {
 		h.callBase = *c.CallBase
 	}
 	if c.CallToken != nil {
 		h.callToken = *c.CallToken
 	}
-	for i := range t.rows {
-		h.longest = max(h.longest, h.callTime(&t.rows[i]))
+	for i := range p.trace.rows {
+		h.longest = max(h.longest, h.callTime(&p.trace.rows[i]))
 	}
 	h.ttl = max(leastTTL, (min(h.longest, math.MaxInt64/4)*2 + time.Millisecond - 1).Truncate(time.Millisecond))
 	return h

@@ -31,15 +31,18 @@ func TestReplayReserves(t *testing.T) {
 			if code != exitOK {
 				t.Fatalf("exit %d\n%s", code, table)
 			}
-			var r struct {
-				Holds    holdCounts
+			var report struct {
 				Settings struct{ Reserve reserveSettings }
-				Tokens   int64 `json:"tokens_admitted"`
+				Runs     []struct {
+					Holds  holdCounts
+					Tokens int64 `json:"tokens_admitted"`
+				}
 			}
-			if err := json.Unmarshal([]byte(stdout), &r); err != nil {
-				t.Fatal(err)
+			if err := json.Unmarshal([]byte(stdout), &report); err != nil || len(report.Runs) != 1 {
+				t.Fatalf("%v, %d runs", err, len(report.Runs))
 			}
-			h, s := r.Holds, r.Settings.Reserve
+			r := report.Runs[0]
+			h, s := r.Holds, report.Settings.Reserve
 			if h.Settled+h.Died != 400 && s.Settle || h.Reserved != r.Tokens+400*(s.Output-10) || h.Reserved-h.Refunded+h.Extra < r.Tokens {
 				t.Errorf("%+v; %d tokens were admitted", h, r.Tokens)
 			}
@@ -66,7 +69,7 @@ func TestReserveFlags(t *testing.T) {
 		"--call-token=1s":                    "go with --reserve",
 		"--die=0.1":                          "go with --reserve",
 		"--lossy=0.1":                        "go with --reserve",
-		"--reserve=10 --without-permitd":     "does not go with --without-permitd",
+		"--reserve=10 --strategy=none":       "--reserve is of the strategy permitd alone",
 		"--reserve=10 --no-settle --die=0.1": "does not go with --no-settle",
 		"--reserve=-1":                       "--reserve must be a number of tokens from 0",
 		"--reserve=10 --die=1.1":             "--die must be a share from 0 to 1",
@@ -77,7 +80,7 @@ func TestReserveFlags(t *testing.T) {
 		"--reserve=10 --call-token=1h":       "the policy's hold_ttl is 10m",
 	} {
 		args := append([]string{"replay", "--trace", path, "--print-policy"}, strings.Fields(flags)...)
-		if strings.Contains(flags, "--without-permitd") {
+		if strings.Contains(flags, "--strategy") {
 			args = append(args[:3], args[4:]...)
 		}
 		if code, _, stderr := loadtest(t, args...); code != exitUsage || !strings.Contains(stderr, want) {

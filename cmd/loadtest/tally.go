@@ -19,7 +19,9 @@ type tally struct {
 	holds    holdCounts
 	errors   map[string]int64 // by kind
 	example  map[string]string
-	unit     map[string]bool // units that permitd ignored
+	unit     map[string]bool  // units that permitd ignored
+	kept     map[string]int64 // asks that each limit denied or made wait
+	byKey    map[string]int64 // tokens that were admitted
 	wait     *hdrhistogram.Histogram
 	decision *hdrhistogram.Histogram
 	reach    *hdrhistogram.Histogram
@@ -48,7 +50,7 @@ func newTally(onDone func()) *tally {
 	histogram := func() *hdrhistogram.Histogram { return hdrhistogram.New(lowestLatency, highestLatency, 3) }
 	return &tally{
 		onDone: onDone,
-		errors: map[string]int64{}, example: map[string]string{}, unit: map[string]bool{},
+		errors: map[string]int64{}, example: map[string]string{}, unit: map[string]bool{}, kept: map[string]int64{}, byKey: map[string]int64{},
 		wait: histogram(), decision: histogram(), reach: histogram(),
 	}
 }
@@ -65,7 +67,7 @@ func (t *tally) start() {
 }
 
 // asked takes in an ask for a permit. latency is from the moment at which it was meant to be sent.
-func (t *tally) asked(latency, wait time.Duration, err error) {
+func (t *tally) asked(latency time.Duration, v verdict, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.counts.Asked++
@@ -76,10 +78,13 @@ func (t *tally) asked(latency, wait time.Duration, err error) {
 		return
 	case err != nil:
 		return
-	case wait == admitted:
+	case v.granted:
 		t.counts.Allowed++
 	default:
 		t.counts.Denied++
+	}
+	for _, limit := range v.by {
+		t.kept[limit]++
 	}
 	record(t.decision, latency)
 }
@@ -110,8 +115,9 @@ func (t *tally) upstreamRefused() {
 }
 
 // finish takes in a request that was admitted, so long after it was meant to start.
-func (t *tally) finish(latency time.Duration) {
+func (t *tally) finish(latency time.Duration, r *row) {
 	t.mu.Lock()
+	t.byKey[r.Key] += tokensOf(r)
 	t.counts.Served++
 	record(t.wait, latency)
 	t.mu.Unlock()
@@ -172,9 +178,12 @@ type outcome struct {
 	Errors       map[string]int64 `json:"errors"`
 	Examples     []string         `json:"error_examples,omitempty"`
 	IgnoredUnits []string         `json:"ignored_units,omitempty"`
+	Kept         map[string]int64 `json:"kept_by_limit"` // asks that were denied or made to wait; several limits may deny one
 	Wait         latency          `json:"wait"`
 	Decision     latency          `json:"decision"`
 	Reach        latency          `json:"reach"`
+
+	byKey map[string]int64
 }
 
 func (t *tally) read() outcome {
@@ -184,6 +193,7 @@ func (t *tally) read() outcome {
 	o := outcome{
 		Holds:  &holds,
 		counts: t.counts, Errors: maps.Clone(t.errors), IgnoredUnits: slices.Sorted(maps.Keys(t.unit)),
+		Kept: maps.Clone(t.kept), byKey: maps.Clone(t.byKey),
 		Wait: latencyOf(t.wait), Decision: latencyOf(t.decision), Reach: latencyOf(t.reach),
 	}
 	for _, kind := range slices.Sorted(maps.Keys(t.example)) {

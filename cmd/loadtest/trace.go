@@ -155,6 +155,8 @@ func parseTimestamp(s string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("TIMESTAMP must be like 2023-11-16 18:17:03.9799600, not %q", s)
 }
 
+const dealtKey = "loadtest-key-%04d"
+
 // dealKeys gives each row a key out of n, the k-th about 1/k^s times as often as the first. The same seed deals the
 // same keys.
 func (t *trace) dealKeys(n int, seed uint64) {
@@ -162,6 +164,6 @@ func (t *trace) dealKeys(n int, seed uint64) {
 	random := rand.New(rand.NewPCG(seed, 0x6b657973)) // a stream of its own
 	zipf := rand.NewZipf(random, skew, 1, uint64(n-1))
 	for i := range t.rows {
-		t.rows[i].Key = fmt.Sprintf("loadtest-key-%04d", zipf.Uint64()+1)
+		t.rows[i].Key = fmt.Sprintf(dealtKey, zipf.Uint64()+1)
 	}
 }
