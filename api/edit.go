@@ -6,15 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"unicode"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/permitd/permitd/limiter"
 )
-
-// maxNote is the most characters of a note.
-const maxNote = 200
 
 // readEdit reads who makes a write, and why.
 func readEdit(c echo.Context) (limiter.Edit, error) {
@@ -23,8 +19,8 @@ func readEdit(c echo.Context) (limiter.Edit, error) {
 		return limiter.Edit{}, err
 	}
 	note := params.Get("note")
-	if note != "" && !printable(note, maxNote) {
-		return limiter.Edit{}, invalid(limiter.Fault{Pointer: "/note", Detail: fmt.Sprintf("must be at most %d printable characters", maxNote)})
+	if note != "" && !limiter.Printable(note, limiter.MaxNoteLen) {
+		return limiter.Edit{}, invalid(limiter.Fault{Pointer: "/note", Detail: fmt.Sprintf("must be at most %d printable characters", limiter.MaxNoteLen)})
 	}
 	return limiter.Edit{By: caller(c), Note: note}, nil
 }
@@ -45,17 +41,6 @@ func readPlainEdit(c echo.Context) (limiter.Edit, error) {
 		return limiter.Edit{}, err
 	}
 	return readEdit(c)
-}
-
-// printable reports whether s is 1 to most printable characters.
-func printable(s string, most int) bool {
-	n := 0
-	for _, r := range s {
-		if n++; n > most || !unicode.IsPrint(r) || r == unicode.ReplacementChar {
-			return false
-		}
-	}
-	return n > 0
 }
 
 // audit logs a write that was made. id is the key id or the pool of an entry, or "". revision is 0 when there is none.

@@ -164,7 +164,7 @@ func (o *objectReader) key(id *string) (fault string, err error) {
 	if fault, err = o.str(&key); fault != "" || err != nil {
 		return fault, err
 	}
-	if !printable(key, limiter.MaxKeyLen) {
+	if !limiter.Printable(key, limiter.MaxKeyLen) {
 		return fmt.Sprintf("must be 1 to %d printable characters", limiter.MaxKeyLen), nil
 	}
 	*id = limiter.KeyID(key)

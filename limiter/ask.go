@@ -35,13 +35,13 @@ func (a *Ask) Validate() error {
 		f.add("/key_id", "send key or key_id, not both")
 	case a.KeyID != "" && !ValidKeyID(a.KeyID):
 		f.add("/key_id", "a key id is k_ and the first 32 lower-case hex digits of the key's SHA-256; see permitd key-id")
-	case a.Key != "" && !printable(a.Key, MaxKeyLen):
+	case a.Key != "" && !Printable(a.Key, MaxKeyLen):
 		f.add("/key", "must be 1 to %d printable characters", MaxKeyLen)
 	}
-	if a.Model != "" && !printable(a.Model, MaxModelLen) {
+	if a.Model != "" && !Printable(a.Model, MaxModelLen) {
 		f.add("/model", "must be 1 to %d printable characters", MaxModelLen)
 	}
-	if a.IdempotencyKey != "" && !printable(a.IdempotencyKey, MaxIdempotencyKeyLen) {
+	if a.IdempotencyKey != "" && !Printable(a.IdempotencyKey, MaxIdempotencyKeyLen) {
 		f.add("/idempotency_key", "must be 1 to %d printable characters", MaxIdempotencyKeyLen)
 	}
 	a.Cost.check(&f)

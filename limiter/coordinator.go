@@ -100,13 +100,15 @@ func (c *Coordinator) end(a *attempt) (*Decision, error) {
 // run takes attempts through the store until each has a decision or an error.
 func (c *Coordinator) run(ctx context.Context, open []*attempt) {
 	begin, n := time.Now(), len(open)
-	bounded := false // the store bounds the first decision by itself
+	missing, bounded := c.missing(open), 1 // the first decision the store bounds by itself
+	if len(missing) > 0 {
+		bounded = 0
+	}
 	for round := 0; len(open) > 0; round++ {
-		if missing := c.missing(open); !bounded && (round == 1 || len(missing) > 0) {
+		if round == bounded {
 			var cancel context.CancelFunc
 			ctx, cancel = c.patient(ctx, begin, n)
 			defer cancel()
-			bounded = true
 			c.readPolicies(ctx, open, missing)
 		}
 		open = c.round(ctx, open, round)
@@ -289,6 +291,11 @@ func (c *Coordinator) policy(ctx context.Context, provider string) (*policyView,
 	if v, ok := c.policies.Load(provider); ok {
 		return v.(*policyView), nil
 	}
+	return c.livePolicy(ctx, provider)
+}
+
+// livePolicy is the policy in force, read from the store.
+func (c *Coordinator) livePolicy(ctx context.Context, provider string) (*policyView, error) {
 	r, err := c.store.Load(ctx, DocID{Provider: provider})
 	if err != nil {
 		return nil, err
@@ -299,13 +306,12 @@ func (c *Coordinator) policy(ctx context.Context, provider string) (*policyView,
 func (c *Coordinator) adoptPolicy(provider string, r Record) (*policyView, error) {
 	if r.deleted() {
 		c.policies.Delete(provider)
-		return nil, fmt.Errorf("%w: %q", ErrUnknownProvider, provider)
+		return nil, unknownProvider(provider)
 	}
 	v, err := newPolicyView(r)
 	if err != nil {
 		return nil, err
 	}
-	v.provider = provider
 	c.policies.Store(provider, v)
 	return v, nil
 }
@@ -344,15 +350,11 @@ type PolicyDoc struct {
 
 // Policy is the policy in force at a provider, or [ErrUnknownProvider].
 func (c *Coordinator) Policy(ctx context.Context, provider string) (PolicyDoc, error) {
-	r, err := c.store.Load(ctx, DocID{Provider: provider})
+	v, err := c.livePolicy(ctx, provider)
 	if err != nil {
 		return PolicyDoc{}, err
 	}
-	v, err := c.adoptPolicy(provider, r)
-	if err != nil {
-		return PolicyDoc{}, err
-	}
-	return PolicyDoc{provider, r.Revision, r.Tag, v.policy}, nil
+	return v.doc(provider), nil
 }
 
 // Policies are those of all providers, by name.

@@ -178,22 +178,22 @@ func (c *Coordinator) swapEntry(ctx context.Context, id DocID, e Edit, next func
 			continue
 		}
 		if err == nil {
-			err = c.stillThere(ctx, policy)
+			err = c.stillThere(ctx, id.Provider, policy)
 		}
 		return at, stored, err
 	}
 }
 
 // stillThere takes back what was written of entries if the provider was deleted meanwhile.
-func (c *Coordinator) stillThere(ctx context.Context, policy *policyView) error {
-	r, err := c.store.Load(ctx, DocID{Provider: policy.provider})
+func (c *Coordinator) stillThere(ctx context.Context, provider string, policy *policyView) error {
+	r, err := c.store.Load(ctx, DocID{Provider: provider})
 	if err != nil || !r.deleted() && r.Generation == policy.record.Generation {
 		return err
 	}
-	if err := c.store.Clear(ctx, policy.provider, r.Revision-1); err != nil {
+	if err := c.store.Clear(ctx, provider, r.Revision-1); err != nil {
 		return err
 	}
-	return fmt.Errorf("%w: %q", ErrUnknownProvider, policy.provider)
+	return unknownProvider(provider)
 }
 
 // fault is what is wrong with the name of an entry, or "".
@@ -205,15 +205,6 @@ func (id DocID) fault() string {
 		return "a pool's name must match " + namePattern
 	}
 	return ""
-}
-
-// livePolicy is the policy in force, read from the store.
-func (c *Coordinator) livePolicy(ctx context.Context, provider string) (*policyView, error) {
-	r, err := c.store.Load(ctx, DocID{Provider: provider})
-	if err != nil {
-		return nil, err
-	}
-	return c.adoptPolicy(provider, r)
 }
 
 // resolveEntry reads an entry, and tells where it is kept. A record without a body is none.
@@ -241,5 +232,7 @@ func (r Record) stored(id, at DocID) (StoredEntry, error) {
 	}
 	return s, nil
 }
+
+func unknownProvider(name string) error { return fmt.Errorf("%w: %q", ErrUnknownProvider, name) }
 
 func unknownEntry(id DocID) error { return fmt.Errorf("%w: %s", ErrUnknownEntry, id.Kind) }

@@ -81,7 +81,7 @@ func loadEntry(kind EntryKind, doc []byte) (*Entry, error) {
 
 func (e *Entry) read(n *node) {
 	known := "label, limits, disabled"
-	if l := n.take("label"); l.str(&e.Label) && e.Label != "" && !printable(e.Label, MaxLabelLen) {
+	if l := n.take("label"); l.str(&e.Label) && e.Label != "" && !Printable(e.Label, MaxLabelLen) {
 		l.fail("must be at most %d printable characters", MaxLabelLen)
 	}
 	if e.Kind == KeyEntry {

@@ -26,7 +26,7 @@ func (c *Coordinator) History(ctx context.Context, provider string, before int64
 		return nil, err
 	}
 	if len(records) == 0 && before == 0 {
-		return nil, fmt.Errorf("%w: %q", ErrUnknownProvider, provider)
+		return nil, unknownProvider(provider)
 	}
 	items := make([]HistoryItem, min(n, len(records)))
 	for i := range items {

@@ -228,7 +228,7 @@ func (n *node) models(into *Models) {
 		if !item.str(&glob) {
 			continue
 		}
-		if plain := strings.TrimPrefix(glob, "!"); plain == "" || !printable(plain, MaxModelLen) {
+		if plain := strings.TrimPrefix(glob, "!"); plain == "" || !Printable(plain, MaxModelLen) {
 			item.fail("a glob must be 1 to %d printable characters, %q after it", MaxModelLen, "!")
 			continue
 		}
@@ -310,8 +310,8 @@ func FormatDuration(d time.Duration) string {
 	return s
 }
 
-// printable reports whether s is 1 to most printable characters.
-func printable(s string, most int) bool {
+// Printable reports whether s is 1 to most printable characters.
+func Printable(s string, most int) bool {
 	n := 0
 	for _, r := range s {
 		if n++; n > most || !unicode.IsPrint(r) || r == unicode.ReplacementChar {

@@ -18,6 +18,7 @@ const (
 	MaxIdempotencyKeyLen = 255
 	MaxModelLen          = 256 // characters of a model's name
 	MaxLabelLen          = 200 // characters of an entry's label
+	MaxNoteLen           = 200 // characters of what is said about a write
 	MaxUnitsPerAsk       = 32
 	MinHoldTTL           = time.Second
 	MaxHoldTTL           = 24 * time.Hour

@@ -70,15 +70,15 @@ func (c *Coordinator) rotate(ctx context.Context, id, dest DocID, keep time.Dura
 	if err != nil {
 		return none, err
 	}
-	root, stored, err := c.resolveEntry(ctx, policy, id)
+	root, r, err := c.resolveEntry(ctx, policy, id)
 	if err != nil {
 		return none, err
 	}
-	found, err := c.store.Load(ctx, dest)
+	other, err := c.store.Load(ctx, dest)
 	if err != nil {
 		return none, err
 	}
-	r, other := stored.of(policy.record.Generation), found.of(policy.record.Generation)
+	other = other.of(policy.record.Generation)
 	current, ours := r.current(root.Name), dest == root || other.Root == root.Name
 	done := current == dest.Name && r.Former[id.Name] != 0
 	switch {
@@ -94,23 +94,23 @@ func (c *Coordinator) rotate(ctx context.Context, id, dest DocID, keep time.Dura
 		return none, &InvalidError{[]Fault{{"/key_id", fmt.Sprintf("was rotated %d times, and that is all: register the new key as one of its own", maxFormer)}}}
 	}
 	next := r.again()
-	next.Current, next.By, next.Note = dest.Name, e.By, e.Note
+	next.Current = dest.Name
 	next.Former = maps.Clone(r.Former)
 	if next.Former == nil {
 		next.Former = map[string]Instant{}
 	}
 	delete(next.Former, dest.Name)
 	next.Former[id.Name] = -Instant(keep / time.Microsecond)
-	writes := []Write{{root, stored.Tag, next}}
+	writes := []Write{{root, r.Tag, e.sign(next)}}
 	if !ours {
 		pointer := other.successor()
-		pointer.Root, pointer.Generation, pointer.By, pointer.Note = root.Name, policy.record.Generation, e.By, e.Note
-		writes = append(writes, Write{dest, found.Tag, pointer})
+		pointer.Root, pointer.Generation = root.Name, policy.record.Generation
+		writes = append(writes, Write{dest, other.Tag, e.sign(pointer)})
 	}
 	if next, err = c.store.SwapAll(ctx, writes); err != nil {
 		return none, err
 	}
-	if err := c.stillThere(ctx, policy); err != nil {
+	if err := c.stillThere(ctx, id.Provider, policy); err != nil {
 		return none, err
 	}
 	return next.stored(dest, root)

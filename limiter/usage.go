@@ -46,7 +46,7 @@ func (q *UsageQuery) validate() error {
 	if q.Pool != "" && !ValidName(q.Pool) {
 		f.add("/pool", "a pool's name must match %s", namePattern)
 	}
-	if q.Model != "" && !printable(q.Model, MaxModelLen) {
+	if q.Model != "" && !Printable(q.Model, MaxModelLen) {
 		f.add("/model", "must be 1 to %d printable characters", MaxModelLen)
 	}
 	return f.err()

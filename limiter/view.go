@@ -9,10 +9,9 @@ import (
 
 // policyView is a policy's record made ready for deciding. Immutable.
 type policyView struct {
-	provider string
-	record   Record
-	policy   *Policy
-	terms    []*Terms // of policy.Limits, without overrides
+	record Record
+	policy *Policy
+	terms  []*Terms // of policy.Limits, without overrides
 }
 
 func newPolicyView(r Record) (*policyView, error) {
@@ -25,6 +24,11 @@ func newPolicyView(r Record) (*policyView, error) {
 		v.terms[i] = v.newTerms(l, "", nil)
 	}
 	return v, nil
+}
+
+// doc is the policy as others may see it.
+func (v *policyView) doc(provider string) PolicyDoc {
+	return PolicyDoc{provider, v.record.Revision, v.record.Tag, v.policy}
 }
 
 // newTerms makes the terms of a limit whose override, if any, has the given track.

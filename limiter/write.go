@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
@@ -47,7 +46,7 @@ func (c *Coordinator) PatchPolicy(ctx context.Context, provider string, patch []
 	}
 	return c.writePolicy(ctx, provider, e, func(r Record) (*Policy, error) {
 		if r.deleted() {
-			return nil, fmt.Errorf("%w: %q", ErrUnknownProvider, provider)
+			return nil, unknownProvider(provider)
 		}
 		doc, err := mergePatch(r.Body, patch)
 		if err != nil {
@@ -63,7 +62,7 @@ func (c *Coordinator) DeletePolicy(ctx context.Context, provider string, e Edit)
 	revision := int64(0)
 	_, err := c.swap(ctx, provider, e, func(r Record) (Record, error) {
 		if revision = r.Revision; r.deleted() {
-			return Record{}, fmt.Errorf("%w: %q", ErrUnknownProvider, provider)
+			return Record{}, unknownProvider(provider)
 		}
 		return r.successor(), nil
 	})
@@ -95,7 +94,7 @@ func (c *Coordinator) writePolicy(ctx context.Context, provider string, e Edit, 
 	if err != nil {
 		return WrittenPolicy{}, err
 	}
-	w.PolicyDoc = PolicyDoc{provider, r.Revision, r.Tag, v.policy}
+	w.PolicyDoc = v.doc(provider)
 	return w, nil
 }
 

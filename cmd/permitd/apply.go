@@ -6,19 +6,16 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode"
-	"unicode/utf8"
-)
 
-// maxNote is the most characters of a note.
-const maxNote = 200
+	"github.com/permitd/permitd/limiter"
+)
 
 // run brings a permitd in line with a file. First all is compared; only then is anything written, change by change, so
 // that a second run finishes what the first could not.
 func (c *applyCommand) run(ctx context.Context, given settings, stdout, stderr io.Writer) int {
 	r, err := c.open(given, "operator")
-	if err == nil && !printable(c.Note, maxNote) {
-		err = given.bad("note", c.Note, fmt.Sprintf("must be at most %d printable characters", maxNote))
+	if err == nil && c.Note != "" && !limiter.Printable(c.Note, limiter.MaxNoteLen) {
+		err = given.bad("note", c.Note, fmt.Sprintf("must be at most %d printable characters", limiter.MaxNoteLen))
 	}
 	if err != nil {
 		return complain(stderr, err)
@@ -80,10 +77,4 @@ func few(changes []*change) string {
 		names = append(names, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(names, ", ")
-}
-
-// printable reports whether s is at most so many printable characters.
-func printable(s string, most int) bool {
-	return utf8.ValidString(s) && utf8.RuneCountInString(s) <= most &&
-		!strings.ContainsFunc(s, func(c rune) bool { return !unicode.IsPrint(c) || c == utf8.RuneError })
 }
