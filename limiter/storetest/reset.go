@@ -3,7 +3,9 @@ package storetest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -158,4 +160,53 @@ func testSettleAfresh(t *testing.T, b Backend) {
 	n.put(quota("1000"))
 	n.settle(p, requests(150), nil, nil) // whose it would be now was not noted
 	n.remaining("rpd", 1000)
+}
+
+// testResetKept: usage that was forgotten stays so, however many other limits come and go.
+func testResetKept(t *testing.T, b Backend) {
+	ctx := context.Background()
+	own := `"q": {"scope":"key","kind":"quota","amount":10,"per":"month"}`
+	n := newBench(t, b, own)
+	n.grant(10)
+	n.reset(limiter.ResetQuery{KeyID: key1}, "q")
+	for round := range 3 {
+		var limits, overrides []string
+		for i := range 63 {
+			name := fmt.Sprintf("r%d-%d", round, i)
+			limits = append(limits, `"`+name+`": {"scope":"key","kind":"rate","models":["none"],"amount":10,"per":"1m"}`)
+			overrides = append(overrides, `"`+name+`": {"amount":5}`)
+		}
+		n.put(own + "," + strings.Join(limits, ","))
+		n.entry(key1, `{"limits":{`+strings.Join(overrides, ",")+`}}`)
+	}
+	n.put(own)
+	n.remaining("q", 10)
+	if _, err := n.Policy(ctx, provider); err != nil {
+		t.Error(err)
+	}
+}
+
+// testResetOnRecord: the history says what was reset, and why.
+func testResetOnRecord(t *testing.T, b Backend) {
+	ctx := context.Background()
+	n := newBench(t, b, `"all": {"scope":"provider","kind":"quota","amount":10,"per":"day"}`)
+	for _, note := range []string{"", "why"} {
+		if _, _, err := n.Reset(ctx, limiter.ResetQuery{Provider: provider}, limiter.Edit{By: "ann", Note: note}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	items, err := n.History(ctx, provider, 0, 2)
+	if err != nil || items[0].Note != "reset of all: why" || items[1].Note != "reset of all" || items[0].By != "ann" {
+		t.Errorf("%+v, %v", items, err)
+	}
+}
+
+// testOtherUnits: what a call used in units that a limit no longer counts is not charged to it.
+func testOtherUnits(t *testing.T, b Backend) {
+	tokens := `"l": {"scope":"key","kind":"rate","unit":"tokens","amount":1000,"per":"10d"}`
+	n := newBench(t, b, tokens)
+	p := n.hold(time.Hour, limiter.Costs{{Unit: "tokens", Amount: 10}})
+	n.put(strings.Replace(tokens, "tokens", "requests", 1))
+	n.settle(p, limiter.Costs{{Unit: "tokens", Amount: 500}}, nil, nil)
+	n.remaining("l", 1000)
 }
