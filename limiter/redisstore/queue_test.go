@@ -5,7 +5,6 @@ import (
 	"errors"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -168,27 +167,38 @@ func TestFullRedisChargesNothing(t *testing.T) {
 	}
 }
 
-// TestCallsAboutHoldsAreBounded settles more holds at a time than may wait.
+// TestCallsAboutHoldsAreBounded settles while as many calls as may wait are on their way.
 func TestCallsAboutHoldsAreBounded(t *testing.T) {
-	c, server := stopped(t, Options{Timeout: 3 * time.Second}) // for all of them to come
-	defer server.Resume()
-	var overloaded, unavailable atomic.Int64
-	var clients sync.WaitGroup
-	for range maxSideways + 100 {
-		clients.Go(func() {
-			switch _, err := c.Settle(context.Background(), "p_p_0123456789abcdefghijkl", nil); {
-			case errors.Is(err, limiter.ErrOverloaded):
-				overloaded.Add(1)
-			case errors.Is(err, limiter.ErrStoreUnavailable):
-				unavailable.Add(1)
-			default:
+	s := open(t, redistest.Start(t), Options{Timeout: patience})
+	c := limiter.New(s)
+	put(t, c, "p", roomy)
+	answered := make(chan struct{})
+	var calls sync.WaitGroup
+	for range maxSideways {
+		begun := make(chan struct{})
+		calls.Go(func() {
+			_, err := s.aside(t.Context(), func(context.Context) (any, error) {
+				close(begun)
+				<-answered
+				return nil, nil
+			})
+			if err != nil {
 				t.Error(err)
 			}
 		})
+		<-begun
 	}
-	clients.Wait()
-	if overloaded.Load() < 100 {
-		t.Errorf("%d overloaded, %d unavailable", overloaded.Load(), unavailable.Load())
+	settle := func() error {
+		_, err := c.Settle(t.Context(), "p_p_0123456789abcdefghijkl", nil)
+		return err
+	}
+	if err := settle(); !errors.Is(err, limiter.ErrOverloaded) {
+		t.Errorf("%v, want that too many wait", err)
+	}
+	close(answered)
+	calls.Wait()
+	if err := settle(); !errors.Is(err, limiter.ErrUnknownPermit) {
+		t.Errorf("%v, want that it asked Redis", err)
 	}
 }
 

@@ -203,8 +203,8 @@ func (s *Store) aside(ctx context.Context, call func(context.Context) (any, erro
 	}
 	done := make(chan answer, 1)
 	go func() {
-		defer func() { <-s.sideways }()
 		result, err := call(context.WithoutCancel(ctx))
+		<-s.sideways
 		done <- answer{result, err}
 	}()
 	select {
