@@ -15,11 +15,12 @@ import (
 
 // clients are the callers of the provider, one for each request of the trace.
 type clients struct {
-	http     *http.Client
-	local    local    // asked in place of permitd; nil: permitd is
-	permitd  []string // base URLs, asked in turn; none, and no local: the provider is called at will
-	token    string   // for permitd
-	mock     string   // URL
+	http     *http.Client // for permitd
+	upstream *http.Client // for the provider, whose answers may take long
+	local    local        // asked in place of permitd; nil: permitd is
+	permitd  []string     // base URLs, asked in turn; none, and no local: the provider is called at will
+	token    string       // for permitd
+	mock     string       // base URL of the provider
 	provider string
 	costs    []costRule
 	patience time.Duration
@@ -38,8 +39,8 @@ type clients struct {
 // --reserve, its call over and settled. The n-th request of a seed always draws the same jitter.
 func (c *clients) serve(ctx context.Context, n int, r *row, start time.Time) {
 	h := c.newHold(n)
-	if c.admit(ctx, r, c.asker(n, r, h), h, start, rand.New(rand.NewPCG(c.seed, uint64(n)))) {
-		c.call(ctx, r, h)
+	if answer := c.admit(ctx, r, c.asker(n, r, h), h, start, rand.New(rand.NewPCG(c.seed, uint64(n)))); answer != nil {
+		c.settle(ctx, h, answer)
 	}
 }
 
@@ -54,35 +55,35 @@ func (c *clients) asker(n int, r *row, h *hold) asker {
 	return nil
 }
 
-// admit tries until the provider admits the call, and reports whether it did.
-func (c *clients) admit(ctx context.Context, r *row, asks asker, h *hold, start time.Time, random *rand.Rand) bool {
+// admit tries until the provider admits the call. It returns an answer that is to be read, of a client with a hold.
+func (c *clients) admit(ctx context.Context, r *row, asks asker, h *hold, start time.Time, random *rand.Rand) *http.Response {
 	w := waiting{meter: c.meter, tokens: tokensOf(r)}
 	defer w.set(false)
 	due := start
 	for refusals := 0; ; refusals++ {
-		v, err := c.attempt(ctx, r, asks, h, &w, start, due)
+		v, answer, err := c.attempt(ctx, r, asks, h, &w, start, due)
 		switch {
 		case ctx.Err() != nil:
-			return false
+			return nil
 		case errors.Is(err, errPatience):
 			c.tally.giveUp()
-			return false
+			return nil
 		case err != nil:
 			c.tally.fail(err)
-			return false
+			return nil
 		case v.granted:
 			c.tally.finish(time.Since(start), r)
-			return true
+			return answer
 		}
-		w.set(!v.ofKey)
+		w.set(!v.ofAccount)
 		wait := backoff(refusals, v.wait, random)
 		due = time.Now().Add(wait)
 		if due.Sub(start) > c.patience {
 			c.tally.giveUp()
-			return false
+			return nil
 		}
 		if sleep(ctx, wait) != nil {
-			return false
+			return nil
 		}
 	}
 }
@@ -90,47 +91,46 @@ func (c *clients) admit(ctx context.Context, r *row, asks asker, h *hold, start 
 var errPatience = errors.New("out of patience")
 
 // attempt asks, which was meant to happen at due, and calls the provider if it may. Granted is a call that the provider
-// took. An error is an answer of another kind, or errPatience.
-func (c *clients) attempt(ctx context.Context, r *row, asks asker, h *hold, w *waiting, start, due time.Time) (verdict, error) {
+// took, whose answer has begun if there is a hold, and is over if not. An error is an answer of another kind, or errPatience.
+func (c *clients) attempt(ctx context.Context, r *row, asks asker, h *hold, w *waiting, start, due time.Time) (verdict, *http.Response, error) {
 	sent := time.Now()
 	if asks != nil {
 		v, err := asks.ask(ctx)
 		c.tally.asked(time.Since(due), v, err)
 		if noDecision(err) { // charged to nobody: ask the next, as behind a load balancer
-			return verdict{}, nil
+			return verdict{}, nil, nil
 		}
 		if err != nil || !v.granted {
-			return v, err
+			return v, nil, err
 		}
 		if v.wait > 0 { // its place in the queue is kept
-			w.set(!v.ofKey)
+			w.set(!v.ofAccount)
 			if time.Since(start)+v.wait > c.patience {
 				v.leave()
-				return v, errPatience
+				return v, nil, errPatience
 			}
 			if err := sleep(ctx, v.wait); err != nil {
-				return v, err
+				return v, nil, err
 			}
 			sent = time.Now()
 		}
 	}
-	var refused refusal
-	status, err := c.post(ctx, c.mock, "", mockCall{tokensOf(r)}, &refused)
+	v, answer, err := c.callProvider(ctx, r)
 	c.tally.reached(time.Since(sent))
 	switch {
 	case err != nil:
-		return verdict{}, &callError{"provider", 0, err}
-	case status == http.StatusOK:
-		return verdict{granted: true}, nil
-	case status == http.StatusTooManyRequests:
-		c.tally.upstreamRefused()
+		return verdict{}, nil, err
+	case !v.granted:
 		c.cancel(ctx, h)
-		return verdict{wait: time.Duration(refused.RetryAfterMS) * time.Millisecond}, nil
+		return v, nil, nil
+	case h == nil:
+		_, err = finishCall(answer)
+		return v, nil, err
 	}
-	return verdict{}, &callError{"provider", status, nil}
+	return v, answer, nil
 }
 
-// post sends a body as JSON, with an Idempotency-Key unless that is empty, and reads the answer. A body that is not JSON
+// post sends permitd a body as JSON, with an Idempotency-Key unless that is empty, and reads the answer. A body that is not JSON
 // matters only where the status is 200 or 429.
 func (c *clients) post(ctx context.Context, url, key string, body, into any) (status int, err error) {
 	data, err := json.Marshal(body)
@@ -146,7 +146,7 @@ func (c *clients) post(ctx context.Context, url, key string, body, into any) (st
 		req.Header.Set("Idempotency-Key", key)
 		req.GetBody = nil // else the transport may send it again by itself, and nobody counts that
 	}
-	if c.token != "" && url != c.mock {
+	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	res, err := c.http.Do(req)
@@ -215,13 +215,26 @@ const (
 	maxConns = 256
 )
 
+// newHTTPClient is one whose calls take a moment.
 func newHTTPClient() *http.Client {
-	return &http.Client{
-		Timeout: callTimeout,
-		Transport: &http.Transport{
-			MaxIdleConnsPerHost: maxConns,
-			MaxConnsPerHost:     maxConns,
-			DisableCompression:  true,
-		},
+	return &http.Client{Timeout: callTimeout, Transport: newTransport()}
+}
+
+// newUpstreamClient is one for a provider that begins to answer in a moment, but may take long to end; then calls under
+// way are not bounded.
+func newUpstreamClient(calls pace) *http.Client {
+	t := newTransport()
+	t.ResponseHeaderTimeout = callTimeout
+	if calls != (pace{}) {
+		t.MaxConnsPerHost = 0
+	}
+	return &http.Client{Transport: t}
+}
+
+func newTransport() *http.Transport {
+	return &http.Transport{
+		MaxIdleConnsPerHost: maxConns,
+		MaxConnsPerHost:     maxConns,
+		DisableCompression:  true,
 	}
 }

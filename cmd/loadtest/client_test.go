@@ -33,20 +33,31 @@ func TestBackoff(t *testing.T) {
 type answers struct{ permitd, provider []string }
 
 func (a *answers) RoundTrip(r *http.Request) (*http.Response, error) {
-	from := &a.provider
-	if strings.HasPrefix(r.URL.Path, "/v1/") {
-		from = &a.permitd
+	from := &a.permitd
+	if r.URL.Path == chatPath {
+		from = &a.provider
 	}
 	status, body, _ := strings.Cut((*from)[0], " ")
 	if len(*from) > 1 {
 		*from = (*from)[1:]
 	}
 	code := map[string]int{"200": 200, "429": 429, "500": 500, "502": 502, "503": 503, "504": 504}[status]
-	return &http.Response{StatusCode: code, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+	res := &http.Response{StatusCode: code, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}
+	if by, ms, ok := strings.Cut(body, " "); ok && code == 429 && r.URL.Path == chatPath {
+		res.Header.Set(refusedBy, by)
+		res.Header.Set(retryAfterMS, ms)
+	}
+	return res, nil
 }
 
+// answered is a call that the provider took.
+const answered = `200 {"usage":{"prompt_tokens":5,"completion_tokens":100}}`
+
 func TestClient(t *testing.T) {
-	const denied = `429 {"retry_after_ms":3000}`
+	const (
+		denied  = `429 {"retry_after_ms":3000}`
+		refused = "429 platform 3000"
+	)
 	for _, tt := range []struct {
 		name     string
 		answers  answers
@@ -57,24 +68,28 @@ func TestClient(t *testing.T) {
 		jitter   time.Duration // at most
 		errors   string
 	}{
-		{"at once", answers{[]string{"200 {}"}, []string{"200 {}"}}, []string{"http://permitd"}, time.Minute,
+		{"at once", answers{[]string{"200 {}"}, []string{answered}}, []string{"http://permitd"}, time.Minute,
 			counts{Served: 1, Asked: 1, Allowed: 1}, 0, 0, ""},
-		{"denied twice", answers{[]string{denied, denied, "200 {}"}, []string{"200 {}"}}, []string{"http://permitd"}, time.Minute,
+		{"denied twice", answers{[]string{denied, denied, "200 {}"}, []string{answered}}, []string{"http://permitd"}, time.Minute,
 			counts{Served: 1, Asked: 3, Allowed: 1, Denied: 2}, 6 * time.Second, 60 * time.Millisecond, ""},
-		{"refused upstream asks again", answers{[]string{"200 {}"}, []string{denied, "200 {}"}}, []string{"http://permitd"}, time.Minute,
-			counts{Served: 1, Asked: 2, Allowed: 2, Upstream429: 1}, 3 * time.Second, 20 * time.Millisecond, ""},
-		{"without permitd", answers{nil, []string{denied, "200 {}"}}, nil, time.Minute,
-			counts{Served: 1, Upstream429: 1}, 3 * time.Second, 20 * time.Millisecond, ""},
+		{"refused upstream asks again", answers{[]string{"200 {}"}, []string{refused, answered}}, []string{"http://permitd"}, time.Minute,
+			counts{Served: 1, Asked: 2, Allowed: 2, Upstream429: 1, ByPlatform: 1}, 3 * time.Second, 20 * time.Millisecond, ""},
+		{"without permitd", answers{nil, []string{refused, answered}}, nil, time.Minute,
+			counts{Served: 1, Upstream429: 1, ByPlatform: 1}, 3 * time.Second, 20 * time.Millisecond, ""},
 		{"gives up before it would be too late", answers{[]string{denied}, nil}, []string{"http://permitd"}, 10 * time.Second,
 			counts{GaveUp: 1, Asked: 4, Denied: 4}, 9 * time.Second, 140 * time.Millisecond, ""},
-		{"permitd has no decision", answers{[]string{`503 nope`, "200 {}"}, []string{"200 {}"}}, []string{"http://permitd"}, time.Minute,
+		{"permitd has no decision", answers{[]string{`503 nope`, "200 {}"}, []string{answered}}, []string{"http://permitd"}, time.Minute,
 			counts{Served: 1, Asked: 2, Allowed: 1, NoDecision: 1}, 0, 20 * time.Millisecond, "permitd: 503"},
-		{"the load balancer has no answer", answers{[]string{`502 nope`, `504 nope`, "200 {}"}, []string{"200 {}"}}, []string{"http://permitd"}, time.Minute,
+		{"the load balancer has no answer", answers{[]string{`502 nope`, `504 nope`, "200 {}"}, []string{answered}}, []string{"http://permitd"}, time.Minute,
 			counts{Served: 1, Asked: 3, Allowed: 1, NoDecision: 2}, 0, 60 * time.Millisecond, "permitd: 502"},
 		{"permitd fails", answers{[]string{`500 nope`}, nil}, []string{"http://permitd"}, time.Minute,
 			counts{Failed: 1, Asked: 1}, 0, 0, "permitd: 500"},
 		{"permitd talks nonsense", answers{[]string{`200 nope`}, nil}, []string{"http://permitd"}, time.Minute,
 			counts{Failed: 1, Asked: 1}, 0, 0, "permitd: not what was expected"},
+		{"the provider does not say how long to wait", answers{[]string{`200 {}`}, []string{"429 "}}, []string{"http://permitd"}, time.Minute,
+			counts{Failed: 1, Asked: 1, Allowed: 1}, 0, 0, "provider: not what was expected"},
+		{"the provider does not say what the call took", answers{[]string{`200 {}`}, []string{"200 {}"}}, []string{"http://permitd"}, time.Minute,
+			counts{Failed: 1, Asked: 1, Allowed: 1}, 0, 0, "provider: not what was expected"},
 		{"the provider fails", answers{[]string{`200 {}`}, []string{"503 "}}, []string{"http://permitd"}, time.Minute,
 			counts{Failed: 1, Asked: 1, Allowed: 1}, 0, 0, "provider: 503"},
 	} {
@@ -83,7 +98,7 @@ func TestClient(t *testing.T) {
 				done, start := 0, time.Now()
 				m := &meter{now: func() time.Duration { return time.Since(start) }}
 				c := &clients{
-					http: &http.Client{Transport: &tt.answers}, permitd: tt.permitd, mock: "http://mock",
+					http: &http.Client{Transport: &tt.answers}, upstream: &http.Client{Transport: &tt.answers}, permitd: tt.permitd, mock: "http://mock",
 					patience: tt.patience, meter: m, tally: newTally(func() { done++ }),
 				}
 				c.serve(t.Context(), 0, &row{Context: 5, Key: "k"}, start)
@@ -113,7 +128,7 @@ func TestClientStopsWithItsContext(t *testing.T) {
 		start := time.Now()
 		m := &meter{now: func() time.Duration { return time.Since(start) }}
 		c := &clients{
-			http:     &http.Client{Transport: &answers{nil, []string{`429 {"retry_after_ms":60000}`}}},
+			upstream: &http.Client{Transport: &answers{nil, []string{"429 platform 60000"}}},
 			patience: time.Hour, mock: "http://mock", meter: m, tally: newTally(func() {}),
 		}
 		c.run(ctx, &trace{rows: []row{{Context: 1}, {At: time.Hour, Context: 1}}}, 1)

@@ -13,7 +13,7 @@ type hold struct {
 	*reserving
 	client string     // what its idempotency keys begin with
 	random *rand.Rand // of its own, so that the jitter of asks is the same with and without holds
-	dies   bool       // after its call
+	dies   bool       // during its call
 
 	asks     int
 	key      string // of the ask that is under way; "": the next is another ask
@@ -50,16 +50,22 @@ func (h *hold) decided(permitID string) {
 	}
 }
 
-// call lets the time of a call pass that the provider admitted, and settles to what it took.
-func (c *clients) call(ctx context.Context, r *row, h *hold) {
-	if h == nil || h.noSettle || sleep(ctx, h.callTime(r)) != nil {
-		return
-	}
+// settle reads the answer to a call that the provider admitted to its end, and settles to what it says that the call took.
+// A client that dies cuts the connection instead.
+func (c *clients) settle(ctx context.Context, h *hold, answer *http.Response) {
 	if h.dies {
+		answer.Body.Close()
 		c.tally.died()
 		return
 	}
-	c.closeHold(ctx, h, "settle", settleAsk{c.cost(r)})
+	usage, err := finishCall(answer)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		c.tally.notClosed(err, false)
+	case !h.noSettle:
+		c.closeHold(ctx, h, "settle", settleAsk{c.cost(usage.row())})
+	}
 }
 
 // cancel gives back the permit for a call that the provider refused.

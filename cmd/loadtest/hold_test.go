@@ -17,9 +17,11 @@ import (
 // A status of 0 is a connection that breaks.
 type script struct {
 	ask, provider, settle, cancel []string
+	call                          time.Duration // that the provider takes
 
 	keys   []string // Idempotency-Keys of asks
 	bodies []string // of permitd's requests, with their path
+	cut    int      // answers of the provider that were not read to their end
 }
 
 func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -46,7 +48,38 @@ func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
 	if code == 0 {
 		return nil, io.ErrUnexpectedEOF
 	}
-	return &http.Response{StatusCode: code, Body: io.NopCloser(strings.NewReader(answer)), Request: r}, nil
+	res := &http.Response{StatusCode: code, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(answer)), Request: r}
+	switch {
+	case from == &s.provider && code == 429:
+		res.Header.Set(retryAfterMS, "3000")
+	case from == &s.provider:
+		res.Body = &lateBody{Reader: strings.NewReader(answer), after: s.call, cut: &s.cut}
+	}
+	return res, nil
+}
+
+// lateBody ends after a time. One that is closed before is cut.
+type lateBody struct {
+	io.Reader
+	after time.Duration
+	cut   *int
+	over  bool
+}
+
+func (b *lateBody) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if err != nil && !b.over {
+		time.Sleep(b.after)
+		b.over = true
+	}
+	return n, err
+}
+
+func (b *lateBody) Close() error {
+	if !b.over && b.after > 0 {
+		*b.cut++
+	}
+	return nil
 }
 
 func TestReservingClient(t *testing.T) {
@@ -54,9 +87,9 @@ func TestReservingClient(t *testing.T) {
 		granted = `200 {"permit_id":"p_1"}`
 		denied  = `429 {"retry_after_ms":3000}`
 		refund  = `200 {"adjusted":{"tokens":-900}}`
-		call    = 2*time.Second + 100*10*time.Millisecond // 3 s
+		call    = 3 * time.Second
 	)
-	yes := []string{"200 {}"}
+	yes := []string{answered}
 	for _, tt := range []struct {
 		name     string
 		script   script
@@ -72,15 +105,15 @@ func TestReservingClient(t *testing.T) {
 			want: counts{Served: 1, Asked: 1, Allowed: 1}, holds: holdCounts{Reserved: 1005, Settled: 1, Refunded: 900}},
 		{name: "took more than reserved", script: script{ask: []string{granted}, provider: yes, settle: []string{`200 {"adjusted":{"tokens":7}}`}}, keys: "a", takes: call,
 			want: counts{Served: 1, Asked: 1, Allowed: 1}, holds: holdCounts{Reserved: 1005, Settled: 1, Extra: 7}},
-		{name: "not settled", script: script{ask: []string{granted}, provider: yes}, noSettle: true, keys: "a",
+		{name: "not settled", script: script{ask: []string{granted}, provider: yes}, noSettle: true, keys: "a", takes: call,
 			want: counts{Served: 1, Asked: 1, Allowed: 1}, holds: holdCounts{Reserved: 1005}},
-		{name: "dies after its call", script: script{ask: []string{granted}, provider: yes}, die: 1, keys: "a", takes: call,
+		{name: "dies during its call", script: script{ask: []string{granted}, provider: yes}, die: 1, keys: "a",
 			want: counts{Served: 1, Asked: 1, Allowed: 1}, holds: holdCounts{Reserved: 1005, Died: 1}},
 		{name: "a lost answer and a 503 keep the key, a denial does not",
 			script: script{ask: []string{"lost", "503 ", denied, granted}, provider: yes, settle: []string{refund}}, keys: "aaab", takes: call + 3*time.Second, jitter: 140 * time.Millisecond,
 			want: counts{Served: 1, Asked: 4, Allowed: 1, Denied: 1, NoDecision: 2}, holds: holdCounts{Reserved: 1005, Settled: 1, Refunded: 900}},
 		{name: "refused upstream cancels, and asks for another permit",
-			script: script{ask: []string{granted}, provider: []string{denied, "200 {}"}, cancel: []string{"lost", `200 {"adjusted":{"tokens":-1005}}`}, settle: []string{refund}},
+			script: script{ask: []string{granted}, provider: []string{"429 ", answered}, cancel: []string{"lost", `200 {"adjusted":{"tokens":-1005}}`}, settle: []string{refund}},
 			keys:   "ab", takes: call + 3*time.Second, jitter: 40 * time.Millisecond,
 			want: counts{Served: 1, Asked: 2, Allowed: 2, Upstream429: 1}, holds: holdCounts{Reserved: 2010, Settled: 1, Cancelled: 1, Refunded: 1905}},
 		{name: "settles again until it is answered", script: script{ask: []string{granted}, provider: yes, settle: []string{"lost", "503 ", refund}}, keys: "a", takes: call, jitter: 60 * time.Millisecond,
@@ -89,6 +122,8 @@ func TestReservingClient(t *testing.T) {
 			want: counts{Served: 1, Asked: 1, Allowed: 1}, holds: holdCounts{Reserved: 1005, Unsettled: 1}},
 		{name: "may not settle", script: script{ask: []string{granted}, provider: yes, settle: []string{"404 "}}, keys: "a", takes: call,
 			want: counts{Served: 1, Asked: 1, Allowed: 1}, holds: holdCounts{Reserved: 1005, Unsettled: 1}},
+		{name: "an answer without usage", script: script{ask: []string{granted}, provider: []string{"200 {}"}}, keys: "a", takes: call,
+			want: counts{Served: 1, Asked: 1, Allowed: 1}, holds: holdCounts{Reserved: 1005, Unsettled: 1}},
 		{name: "a grant without an id", script: script{ask: []string{"200 {}"}}, keys: "a",
 			want: counts{Failed: 1, Asked: 1}},
 	} {
@@ -96,12 +131,13 @@ func TestReservingClient(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
 				m := &meter{now: func() time.Duration { return time.Since(start) }}
+				tt.script.call = call
 				c := &clients{
-					http: &http.Client{Transport: &tt.script}, permitd: []string{"http://permitd"}, mock: "http://mock",
+					http: &http.Client{Transport: &tt.script}, upstream: &http.Client{Transport: &tt.script}, permitd: []string{"http://permitd"}, mock: "http://mock",
 					costs: []costRule{mustCost(t, "tokens=context+generated")}, patience: time.Minute, meter: m, tally: newTally(func() {}), runID: "run",
-					reserving: &reserving{output: 1000, callBase: 2 * time.Second, callToken: 10 * time.Millisecond, speed: 1, ttl: 7 * time.Second, noSettle: tt.noSettle, die: tt.die},
+					reserving: &reserving{output: 1000, ttl: 7 * time.Second, noSettle: tt.noSettle, die: tt.die},
 				}
-				c.serve(t.Context(), 0, &row{Context: 5, Generated: 100, Key: "k"}, start)
+				c.serve(t.Context(), 0, &row{Context: 5, Generated: 99, Key: "k"}, start) // the answer says 100
 				if o := c.tally.read(); o.counts != tt.want || *o.Holds != tt.holds {
 					t.Errorf("%+v, want %+v", o.counts, tt.want)
 					t.Errorf("%+v, want %+v", *o.Holds, tt.holds)
@@ -113,6 +149,9 @@ func TestReservingClient(t *testing.T) {
 					t.Errorf("keys %q, want %s", tt.script.keys, tt.keys)
 				}
 				checkBodies(t, tt.script.bodies)
+				if cut := tt.script.cut; cut != int(tt.holds.Died) {
+					t.Errorf("%d answers were cut", cut)
+				}
 				if u := m.read(); u.Waiting != 0 || u.Waited > 4*time.Second {
 					t.Errorf("%+v: a call is no wait", u)
 				}

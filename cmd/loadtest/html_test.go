@@ -24,7 +24,7 @@ func aReport() *report {
 		run.slots, run.PeakTokens = f.read()
 		run.TokensAdmitted = 1000
 		run.byKey = map[string]int64{"loadtest-key-0001": 900, fmt.Sprintf("k%d", i): 100}
-		run.Kept = map[string]int64{providerLimitName: 10, keyLimitName: 2}
+		run.Kept = map[string]int64{providerLimitName: 10, accountLimitName: 2}
 		run.Decision = latency{Count: 3, P50: 1, P90: 2, P99: 3, P999: 4}
 		run.Assertions = []string{"holds: served=1 (it is 1)"}
 		r.Runs = append(r.Runs, run)

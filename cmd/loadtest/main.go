@@ -2,8 +2,9 @@
 //
 //	loadtest replay --trace trace.csv               a recorded trace through permitd to a mock provider
 //	loadtest replay --strategy permitd,none,split   a synthetic one, with and without permitd, compared
+//	loadtest mock --capacity 100000                 the mock provider alone, for clients of OpenAI
 //
-// See loadtest replay --help.
+// See loadtest replay --help and loadtest mock --help.
 package main
 
 import (
@@ -48,6 +49,7 @@ var errBroken = errors.New("broken")
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	var commands struct {
 		Replay replayCmd `cmd:"" help:"Replay a trace of LLM requests to a mock provider, through permitd and other strategies."`
+		Mock   mockCmd   `cmd:"" help:"Serve the mock provider, which speaks OpenAI's Chat Completions, until interrupted."`
 	}
 	exited := -1
 	app, err := kong.New(&commands, kong.Name("loadtest"),

@@ -8,7 +8,7 @@ import (
 // meter measures how much of the provider's capacity is used while at least one client waits.
 //
 // A client waits from its first refusal (by permitd or by the provider) until the provider has answered its call, or it
-// gives up; but not while only limits of its own key keep it, since it can't use what the provider has. A stretch is a time in which at least one client waits. What counts as used is what the provider admits, of
+// gives up; but not while only limits of its key or account keep it, since it can't use what the provider has. A stretch is a time in which at least one client waits. What counts as used is what the provider admits, of
 // any client, during stretches; less, for each stretch, the cost of the request whose refusal began it: part of that
 // may have fitted into room left from before, which is not capacity of the stretch. So the share
 //

@@ -7,11 +7,65 @@ import (
 	"time"
 )
 
-// providerLimit is how a mock provider counts. Times are those of one clock that never steps back.
+// The kinds of mock provider.
+const (
+	mockBucket = "bucket"
+	mockWindow = "window"
+)
+
+// mockLimits are the limits of a mock provider: so many tokens per per for the whole platform, and for each account.
+type mockLimits struct {
+	kind    string // mockBucket or mockWindow
+	amount  int64
+	burst   int64 // that a bucket holds; amount for a window
+	per     time.Duration
+	account int64 // amount of each account; 0: accounts have no limit
+}
+
+func (l mockLimits) platform() providerLimit {
+	if l.kind == mockWindow {
+		return newSlidingWindow(l.amount, l.per)
+	}
+	return newTokenBucket(l.amount, l.per, l.burst)
+}
+
+// ofAccount is the limit of one account. Its burst is to the platform's as its amount.
+func (l mockLimits) ofAccount() providerLimit {
+	l.burst, l.amount = scaled(l.burst, l.account, l.amount), l.account
+	return l.platform()
+}
+
+// most is the most tokens that one call may ever have.
+func (l mockLimits) most() int64 {
+	if l.account > 0 {
+		return min(l.platform().most(), l.ofAccount().most())
+	}
+	return l.platform().most()
+}
+
+func (l mockLimits) String() string {
+	text := fmt.Sprint(l.platform())
+	if l.account > 0 {
+		text += fmt.Sprintf("; for each account %d, at most %d at once", l.account, l.ofAccount().most())
+	}
+	return text
+}
+
+// scaled is the part of a burst that goes with the part of an amount, at least 1.
+func scaled(burst, part, amount int64) int64 {
+	return max(1, int64(float64(burst)/float64(amount)*float64(part)))
+}
+
+// providerLimit is how a mock provider counts. Times are those of one clock that never steps back, and no call has more
+// tokens than most.
 type providerLimit interface {
-	// take counts tokens that arrive at now, or says after how long they would fit if nothing else came.
-	take(now time.Duration, tokens int64) (ok bool, retryAfter time.Duration)
-	// most is the most tokens that one call may ever have.
+	// wait is after how long tokens that arrive at now would fit if nothing else came; 0 when they fit.
+	wait(now time.Duration, tokens int64) time.Duration
+	// charge counts tokens that arrive at now and fit.
+	charge(now time.Duration, tokens int64)
+	// room is how many tokens fit at now, and after how long as many do as ever can.
+	room(now time.Duration) (tokens int64, reset time.Duration)
+	// most is the most tokens that ever fit.
 	most() int64
 }
 
@@ -31,13 +85,19 @@ func newTokenBucket(amount int64, per time.Duration, burst int64) *tokenBucket {
 
 func (b *tokenBucket) most() int64 { return b.burst }
 
-func (b *tokenBucket) take(now time.Duration, tokens int64) (bool, time.Duration) {
+func (b *tokenBucket) wait(now time.Duration, tokens int64) time.Duration {
 	b.fill(now)
-	if tokens <= b.tokens {
-		b.tokens -= tokens
-		return true, 0
-	}
-	return false, b.until(min(tokens, b.burst))
+	return b.until(tokens)
+}
+
+func (b *tokenBucket) charge(now time.Duration, tokens int64) {
+	b.fill(now)
+	b.tokens -= tokens
+}
+
+func (b *tokenBucket) room(now time.Duration) (int64, time.Duration) {
+	b.fill(now)
+	return b.tokens, b.until(b.burst)
 }
 
 // fill lets time pass.
@@ -100,25 +160,37 @@ func newSlidingWindow(amount int64, per time.Duration) *slidingWindow {
 
 func (w *slidingWindow) most() int64 { return w.amount }
 
-func (w *slidingWindow) take(now time.Duration, tokens int64) (bool, time.Duration) {
+func (w *slidingWindow) wait(now time.Duration, tokens int64) time.Duration {
+	w.forget(now)
+	for i, left := 0, w.sum; left+tokens > w.amount && i < len(w.log); i++ {
+		if left -= w.log[i].tokens; left+tokens <= w.amount {
+			return w.log[i].at + w.per - now
+		}
+	}
+	return 0
+}
+
+func (w *slidingWindow) charge(now time.Duration, tokens int64) {
+	w.log = append(w.log, arrival{now, tokens})
+	w.sum += tokens
+}
+
+func (w *slidingWindow) room(now time.Duration) (int64, time.Duration) {
+	w.forget(now)
+	if len(w.log) == 0 {
+		return w.amount, 0
+	}
+	return w.amount - w.sum, w.log[len(w.log)-1].at + w.per - now
+}
+
+// forget drops what is no longer of the last per.
+func (w *slidingWindow) forget(now time.Duration) {
 	gone := 0
 	for gone < len(w.log) && w.log[gone].at <= now-w.per {
 		w.sum -= w.log[gone].tokens
 		gone++
 	}
 	w.log = w.log[gone:]
-	if w.sum+tokens <= w.amount {
-		w.log = append(w.log, arrival{now, tokens})
-		w.sum += tokens
-		return true, 0
-	}
-	left := w.sum
-	for _, a := range w.log {
-		if left -= a.tokens; left+tokens <= w.amount {
-			return false, a.at + w.per - now
-		}
-	}
-	return false, w.per // never, in fact: it is more than amount
 }
 
 func (w *slidingWindow) String() string {

@@ -17,7 +17,7 @@ type permitAsk struct {
 }
 
 type permitAnswer struct {
-	refusal
+	RetryAfterMS int64    `json:"retry_after_ms"`
 	PermitID     string   `json:"permit_id"`
 	IgnoredUnits []string `json:"ignored_units"`
 	Violated     []string `json:"violated-policies"`
@@ -60,13 +60,13 @@ func (a *permitAsker) ask(ctx context.Context) (verdict, error) {
 
 // denial is what a 429 says.
 func (a *permitAnswer) denial() verdict {
-	v := verdict{wait: time.Duration(a.RetryAfterMS) * time.Millisecond, by: a.Violated, ofKey: len(a.Violated) > 0}
+	v := verdict{wait: time.Duration(a.RetryAfterMS) * time.Millisecond, by: a.Violated, ofAccount: len(a.Violated) > 0}
 	scopes := map[string]string{}
 	for _, l := range a.Limits {
 		scopes[l.Name] = l.Scope
 	}
 	for _, name := range a.Violated {
-		v.ofKey = v.ofKey && scopes[name] == "key"
+		v.ofAccount = v.ofAccount && (scopes[name] == "key" || scopes[name] == "pool")
 	}
 	return v
 }

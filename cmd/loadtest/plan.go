@@ -24,16 +24,14 @@ type plan struct {
 	meanTokens float64 // of the trace, per per
 	per        time.Duration
 	amount     int64 // tokens per per that the provider admits
-	burst      int64 // of permitd's limit; 0 with a policy of the user's
-	mockBurst  int64 // of the provider, if it has a token bucket
-	slack      time.Duration
-	sustained  rateLimit  // the limit of the built-in policy, as a rate that keeps it
-	keyLimit   *rateLimit // of each key in the built-in policy; nil: none
-	attainable float64    // share of the provider's capacity that the policy lets through; 0 when not known
+	mock       mockLimits
+	own        ownLimits // limits of the built-in policy
+	attainable float64   // share of the provider's capacity that the policy lets through; 0 when not known
 
 	provider   string
 	policyText string
 	policies   *policyfile.File
+	pools      map[string]string // of keys that name one, by key id
 }
 
 // plan works the replay out.
@@ -73,6 +71,7 @@ func (c *replayCmd) plan() (*plan, error) {
 	if err := policies(p); err != nil {
 		return nil, err
 	}
+	p.readAccounts()
 	return p, p.checkTTL()
 }
 
@@ -93,8 +92,12 @@ func (c *replayCmd) check() error {
 		return errors.New("--burst and --slack are of the built-in policy; --policies has its own")
 	case c.Mock == mockBucket && c.Slack != nil:
 		return errors.New("--slack goes with --mock=window")
-	case c.Mock == mockWindow && c.MockBurst.set:
-		return errors.New("--mock-burst goes with --mock=bucket")
+	}
+	if err := c.mockFlags.check(); err != nil {
+		return err
+	}
+	if err := c.checkAccounts(); err != nil {
+		return err
 	}
 	return c.checkReserve()
 }
@@ -165,11 +168,9 @@ func (c *replayCmd) size(p *plan) error {
 		return errors.New("all requests of the trace are at one moment, so they have no mean: give --capacity in tokens")
 	}
 	p.amount = c.Capacity.of(p.meanTokens)
-	if p.mockBurst = p.amount; c.Mock == mockBucket {
-		p.mockBurst = c.MockBurst.or(0.75).of(float64(p.amount))
-	}
-	if largest > p.mockBurst {
-		return fmt.Errorf("the largest request has %d tokens and the provider never admits more than %d at once: raise --capacity or --mock-burst", largest, p.mockBurst)
+	p.mock = c.mockFlags.limits(p.amount, p.per)
+	if most := p.mock.most(); largest > most {
+		return fmt.Errorf("the largest request has %d tokens and the provider never admits more than %d at once: raise --capacity, --mock-burst or --account-capacity", largest, most)
 	}
 	return nil
 }
@@ -182,56 +183,55 @@ func (c *replayCmd) ownPolicies(p *plan) error {
 	if len(p.costs) != 1 || p.costs[0].unit != "tokens" {
 		return errors.New("--cost names other units than tokens, which is what the built-in policy counts: give --policies")
 	}
-	limit := fmt.Sprintf("amount: %d, per: %s, ", p.amount, p.per)
-	if c.Mock == mockWindow {
-		if p.slack = 100 * time.Millisecond; c.Slack != nil {
-			p.slack = c.Slack.Truncate(time.Microsecond)
+	platform := ownLimit{name: providerLimitName, scope: "provider", amount: p.amount, per: p.per, strict: c.Mock == mockWindow}
+	if p.attainable = 1; platform.strict {
+		if platform.slack = 100 * time.Millisecond; c.Slack != nil {
+			platform.slack = c.Slack.Truncate(time.Microsecond)
 		}
-		p.burst = c.Burst.or(0.1).of(float64(p.amount))
-		p.attainable = float64(p.amount-p.burst) / float64(p.amount) * float64(p.per) / float64(p.per+p.slack)
-		limit += fmt.Sprintf("burst: %d, strict_window: true, slack: %s", p.burst, p.slack)
-		p.sustained = rateLimit{providerLimitName, p.amount - p.burst, p.per + p.slack, p.burst}
+		platform.burst = c.Burst.or(0.1).of(float64(p.amount))
+		p.attainable = float64(p.amount-platform.burst) / float64(p.amount) * float64(p.per) / float64(p.per+platform.slack)
 	} else {
-		p.burst = c.Burst.or(0.5).of(float64(p.amount))
-		p.attainable = 1
-		limit += fmt.Sprintf("burst: %d", p.burst)
-		p.sustained = rateLimit{providerLimitName, p.amount, p.per, p.burst}
+		platform.burst = c.Burst.or(0.5).of(float64(p.amount))
 	}
-	var largest int64
-	for i := range p.trace.rows {
-		largest = max(largest, p.costs[0].of(p.reserving.estimate(&p.trace.rows[i])))
+	limits := []ownLimit{platform}
+	p.own = ownLimits{provider: platform.sustained(), accountOf: p.account}
+	if p.mock.account > 0 {
+		account := platform
+		account.name, account.scope, account.amount, account.burst = accountLimitName, "pool", p.mock.account, scaled(platform.burst, p.mock.account, p.amount)
+		limits = append(limits, account)
+		rate := account.sustained()
+		p.own.account = &rate
 	}
-	switch {
-	case largest > p.burst && p.reserving != nil:
-		return fmt.Errorf("the largest reservation is %d tokens and permitd never grants more than %d at once: raise --burst or --capacity, or lower --reserve", largest, p.burst)
-	case largest > p.burst:
-		return fmt.Errorf("the largest request costs %d tokens and permitd never grants more than %d at once: raise --burst or --capacity", largest, p.burst)
-	}
-	if err := c.limitKeys(p, largest); err != nil {
+	if err := c.checkLargest(p, limits); err != nil {
 		return err
 	}
-	if c.runs(strategySplit) {
-		if err := checkSplit(c.Replicas, largest, &p.sustained, p.keyLimit); err != nil {
-			return err
-		}
-	}
-	p.policyText = ownPolicy(p.provider, limit, p.keyLimit)
+	p.policyText = ownPolicy(p.provider, limits, c.dealAccounts(p.trace))
 	var err error
 	p.policies, err = policyfile.Parse("the built-in policy", []byte(p.policyText))
 	return err
 }
 
-// limitKeys works out --key-capacity. A key's burst is to the policy's as its capacity to the provider's.
-func (c *replayCmd) limitKeys(p *plan, largest int64) error {
-	if !c.KeyCapacity.set {
-		return nil
+// checkLargest refuses limits of the built-in policy that never let the largest request through.
+func (c *replayCmd) checkLargest(p *plan, limits []ownLimit) error {
+	var largest int64
+	for i := range p.trace.rows {
+		largest = max(largest, p.costs[0].of(p.reserving.estimate(&p.trace.rows[i])))
 	}
-	amount := c.KeyCapacity.of(float64(p.amount))
-	burst := max(1, int64(float64(p.burst)/float64(p.amount)*float64(amount)))
-	if largest > burst {
-		return fmt.Errorf("the largest request costs %d tokens and --key-capacity never lets a key have more than %d at once: raise it, --burst or --capacity", largest, burst)
+	for _, l := range limits {
+		more := "raise --burst or --capacity"
+		if l.name == accountLimitName {
+			more = "raise --account-capacity, --burst or --capacity"
+		}
+		switch {
+		case largest > l.burst && p.reserving != nil:
+			return fmt.Errorf("the largest reservation is %d tokens and permitd never grants more than %d at once (limit %s): %s, or lower --reserve", largest, l.burst, l.name, more)
+		case largest > l.burst:
+			return fmt.Errorf("the largest request costs %d tokens and permitd never grants more than %d at once (limit %s): %s", largest, l.burst, l.name, more)
+		}
 	}
-	p.keyLimit = &rateLimit{keyLimitName, amount, p.per, burst}
+	if c.runs(strategySplit) {
+		return checkSplit(c.Replicas, largest, &p.own.provider, p.own.account)
+	}
 	return nil
 }
 
@@ -258,14 +258,6 @@ func (c *replayCmd) userPolicies(p *plan) error {
 	}
 	p.policies, err = policyfile.Parse(c.Policies+", compressed", []byte(p.policyText))
 	return err
-}
-
-// limit is the provider's.
-func (p *plan) limit(mock string) providerLimit {
-	if mock == mockWindow {
-		return newSlidingWindow(p.amount, p.per)
-	}
-	return newTokenBucket(p.amount, p.per, p.mockBurst)
 }
 
 // slot is how finely the flow of a run is kept: the trace has a few hundred.

@@ -3,7 +3,10 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -17,15 +20,49 @@ func compress(d time.Duration, speed float64) time.Duration {
 	return time.Duration(math.Round(float64(d)/speed/1000)) * time.Microsecond
 }
 
-// ownPolicy is the text of the policy file that suits the mock provider: one limit for all tokens, and
-// maybe one for those of each key.
-func ownPolicy(provider, limit string, key *rateLimit) string {
-	text := fmt.Sprintf("providers:\n  %s:\n    limits:\n      %s: {scope: provider, kind: rate, unit: tokens, %s}\n", provider, providerLimitName, limit)
-	if key != nil {
-		text += fmt.Sprintf("      %s: {scope: key, kind: rate, unit: tokens, amount: %d, per: %s, burst: %d}\n", key.name, key.amount, key.per, key.burst)
-	}
-	return text
+// ownLimit is a limit of the built-in policy.
+type ownLimit struct {
+	name, scope string
+	amount      int64
+	per         time.Duration
+	burst       int64
+	strict      bool
+	slack       time.Duration // of a strict window
 }
+
+func (l ownLimit) String() string {
+	text := fmt.Sprintf("%s: {scope: %s, kind: rate, unit: tokens, amount: %d, per: %s, burst: %d", l.name, l.scope, l.amount, l.per, l.burst)
+	if l.strict {
+		text += fmt.Sprintf(", strict_window: true, slack: %s", l.slack)
+	}
+	return text + "}"
+}
+
+// sustained is the limit as a rate that keeps it.
+func (l ownLimit) sustained() rateLimit {
+	if l.strict {
+		return rateLimit{l.name, l.amount - l.burst, l.per + l.slack, l.burst}
+	}
+	return rateLimit{l.name, l.amount, l.per, l.burst}
+}
+
+// ownPolicy is the text of the policy file that suits the mock provider: its limits, and the pools of keys by key id.
+func ownPolicy(provider string, limits []ownLimit, pools map[string]string) string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "providers:\n  %s:\n    limits:\n", provider)
+	for _, l := range limits {
+		fmt.Fprintf(&text, "      %s\n", l)
+	}
+	if len(pools) > 0 {
+		text.WriteString(keysOfPolicy)
+	}
+	for _, id := range slices.Sorted(maps.Keys(pools)) {
+		fmt.Fprintf(&text, "      %s: {pool: %s}\n", id, pools[id])
+	}
+	return text.String()
+}
+
+const keysOfPolicy = "    keys:\n"
 
 // compressPolicies is the text of a policy file in which every per, and slack, of a rate is divided by the speed.
 // Quotas keep their calendar.

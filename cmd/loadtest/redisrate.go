@@ -7,29 +7,26 @@ import (
 
 	"github.com/go-redis/redis_rate/v10"
 	"github.com/redis/go-redis/v9"
-
-	"github.com/permitd/permitd/limiter"
 )
 
 // redisRate keeps the limits in Redis by redis_rate, which decides one limit a call.
 //
-// The limit of the key comes first, so that a key with too much to do does not charge the provider's limit with calls that
-// it can't make. When the provider's then denies, what the key was charged stays, and only the provider's is asked again.
+// The limit of the account comes first, so that one with too much to do does not charge the provider's limit with calls that
+// it can't make. When the provider's then denies, what the account was charged stays, and only the provider's is asked again.
 type redisRate struct {
-	provider rateLimit
-	key      *rateLimit // nil: keys have no limit
+	limits   ownLimits
 	cost     costRule
 	prefix   string // of the names in Redis, of this run alone
 	replicas []*redis.Client
 }
 
 // newRedisRate connects each replica to the Redis at url, until stop is called.
-func newRedisRate(ctx context.Context, url string, replicas int, provider rateLimit, key *rateLimit, cost costRule, runID string) (s *redisRate, stop func(), err error) {
+func newRedisRate(ctx context.Context, url string, replicas int, limits ownLimits, cost costRule, runID string) (s *redisRate, stop func(), err error) {
 	options, err := redis.ParseURL(url)
 	if err != nil {
 		return nil, nil, fmt.Errorf("--redis-url must be like redis://127.0.0.1:6379: %w", err)
 	}
-	s = &redisRate{provider: provider, key: key, cost: cost, prefix: "loadtest:" + runID + ":"}
+	s = &redisRate{limits: limits, cost: cost, prefix: "loadtest:" + runID + ":"}
 	stop = func() {
 		for _, r := range s.replicas {
 			_ = r.Close() // nothing is left to be said
@@ -52,24 +49,24 @@ func (s *redisRate) asker(replica int, r *row) asker {
 
 type redisRateAsker struct {
 	*redisRate
-	counter *redis_rate.Limiter
-	row     *row
-	keyHas  bool // the key's limit has let the call through, and the provider's not yet
+	counter    *redis_rate.Limiter
+	row        *row
+	accountHas bool // the account's limit has let the call through, and the provider's not yet
 }
 
 func (a *redisRateAsker) ask(ctx context.Context) (verdict, error) {
-	if a.key != nil && !a.keyHas {
-		wait, err := a.allow(ctx, limiter.KeyID(a.row.Key), *a.key)
+	if account := a.limits.account; account != nil && !a.accountHas {
+		wait, err := a.allow(ctx, "account:"+a.limits.accountOf(a.row.Key), *account)
 		if err != nil || wait >= 0 {
-			return verdict{wait: wait, by: []string{a.key.name}, ofKey: true}, err
+			return verdict{wait: wait, by: []string{account.name}, ofAccount: true}, err
 		}
-		a.keyHas = true
+		a.accountHas = true
 	}
-	wait, err := a.allow(ctx, "provider", a.provider)
+	wait, err := a.allow(ctx, "provider", a.limits.provider)
 	if err != nil || wait >= 0 {
-		return verdict{wait: wait, by: []string{a.provider.name}}, err
+		return verdict{wait: wait, by: []string{a.limits.provider.name}}, err
 	}
-	a.keyHas = false // should the provider refuse the call, both are asked again, as permitd is
+	a.accountHas = false // should the provider refuse the call, both are asked again, as permitd is
 	return verdict{granted: true}, nil
 }
 

@@ -11,12 +11,6 @@ import (
 	"time"
 )
 
-// The kinds of mock provider.
-const (
-	mockBucket = "bucket"
-	mockWindow = "window"
-)
-
 // replayCmd is the subcommand replay.
 type replayCmd struct {
 	Strategy []string `default:"permitd" help:"Who is asked before the provider is called: permitd; none, each client calls at will and waits as told by 429s; split, a limiter in each replica for its part of the limits (golang.org/x/time/rate); redis_rate, one call for each limit. Several, separated by commas, are run one after the other on the same input and compared."`
@@ -32,19 +26,17 @@ type replayCmd struct {
 	Model    string        `help:"Model to name where the trace has none."`
 	Patience time.Duration `default:"2m" help:"A client whose next try would be later than this after its start gives up (not divided by the speed)."`
 
-	Mock      string `enum:"bucket,window" default:"bucket" group:"Provider" help:"How the mock provider limits: token bucket, or exact sliding window."`
-	Capacity  figure `default:"0.7x" group:"Provider" help:"Tokens per --per that it admits; 0.7x is 0.7 times the trace's mean."`
-	Per       string `default:"1m" group:"Provider" help:"The duration that --capacity is for, before it is divided by the speed."`
-	MockBurst figure `group:"Provider" placeholder:"0.75x" help:"What its token bucket holds; 0.75x is 0.75 times --capacity."`
+	Capacity  figure `default:"0.7x" group:"Provider" help:"Tokens per --per that the mock provider admits; 0.7x is 0.7 times the trace's mean."`
+	mockFlags `embed:"" group:"Provider"`
+	Accounts  int `default:"0" group:"Provider" help:"Deal the keys to so many accounts at the provider; 0: each key is an account of its own. In the built-in policy accounts are pools."`
 
 	Permitd     []string       `placeholder:"URL" group:"Permitd" help:"A running permitd, asked in turn with others given. Start each with the output of --print-policy. Default: one with the embedded store is started in this process."`
 	Token       string         `env:"PERMITD_TOKEN" group:"Permitd" help:"Bearer token for --permitd, or @PATH of a file that holds it and nothing else."`
-	Policies    string         `placeholder:"FILE" group:"Permitd" help:"A policy file of your own. Default: one limit that suits the provider: a rate of --capacity for a bucket, the same with strict_window for a window."`
+	Policies    string         `placeholder:"FILE" group:"Permitd" help:"A policy file of your own. Default: limits that suit the provider: rates of --capacity and --account-capacity for a bucket, the same with strict_window for a window."`
 	Provider    string         `group:"Permitd" help:"Which provider of --policies to ask for; needed where there are several."`
 	Cost        []string       `default:"tokens=context+generated" group:"Permitd" sep:"," placeholder:"UNIT=COLUMNS" help:"What a request costs, as a sum of the columns context, generated and cached, such as input_tokens=context-cached. The provider always counts context+generated."`
 	Burst       figure         `group:"Permitd" placeholder:"0.5x" help:"Of the built-in policy; 0.5x (0.1x for a window) is 0.5 times --capacity."`
 	Slack       *time.Duration `group:"Permitd" help:"Of the built-in policy for a window, 100ms by default: how unevenly calls may reach the provider (not divided by the speed)."`
-	KeyCapacity figure         `group:"Permitd" placeholder:"0.5x" help:"Of the built-in policy: let no key have more than this per --per; 0.5x is 0.5 times --capacity. The provider does not check it. Default: keys have no limit."`
 	PrintPolicy bool           `group:"Permitd" help:"Print the compressed policy file and do nothing else."`
 
 	reserveFlags `embed:"" group:"Reservation"`
@@ -64,17 +56,22 @@ patience. An ask that permitd does not answer, or answers 503, is made again at 
 balancer has no answer (502, 504).
 
 With other strategies the same clients ask somebody else. The replicas of split have each their part of rate and burst, and
-a client waits in its replica's line. With redis_rate clients wait as permitd's do; it asks the key's limit first, and when
-the provider's limit then denies, only that one again.
+a client waits in its replica's line. With redis_rate clients wait as permitd's do; it asks the account's limit first, and
+when the provider's limit then denies, only that one again.
+
+The mock provider speaks OpenAI's Chat Completions (see loadtest mock --help) and counts the tokens of prompt and answer when
+a call arrives. With --account-capacity it also limits each account there: a call is charged to both limits or to none. The
+built-in policy then has two limits as well, account-tokens of scope pool beside tokens; with --accounts its key entries say
+which keys are of one pool.
 
 "used" in the report is the share of the provider's capacity that was used while at least one client waited: tokens
-admitted during stretches in which somebody waits (from its first refusal until it is admitted or gives up, but not while only limits of its key keep it), less the
+admitted during stretches in which somebody waits (from its first refusal until it is admitted or gives up, but not while only limits of its account keep it), less the
 cost of the request that began each stretch, divided by capacity times the length of the stretches. "attainable" is what
 the built-in policy lets through: all for a bucket; (1 - burst/amount) * per/(per + slack) for a window.
 
 Nobody knows before a call how much it will generate. So with --reserve an ask is a hold for an estimate: its cost as if
-that many tokens had been generated. Once admitted, the simulated call takes --call-base and --call-token for each token
-that is really generated, and then is settled to its actual cost; one that the provider refused is cancelled. The
+that many tokens had been generated. Once admitted, the call takes --call-base and --call-token for each token that is
+really generated, and then is settled to the usage that the answer ends with; one that the provider refused is cancelled. The
 provider charges the actual tokens when the call arrives, so a reservation takes room from permitd only. Have --burst be at
 least what drains in twice the longest call, which the replay prints. Permitd refunds what has not drained, first in, first
 out: under load a reservation begins to drain burst/rate after its grant, so with less burst long calls end when part of
@@ -162,7 +159,7 @@ func (c *replayCmd) replay(ctx context.Context, p *plan, strategy string, stderr
 	bar := newProgress(c.Progress, strategy, len(p.trace.rows), stderr)
 	tally := newTally(bar.step)
 	all := &clients{
-		http: newHTTPClient(), token: c.Token,
+		http: newHTTPClient(), upstream: newUpstreamClient(p.reserving.calls()), token: c.Token,
 		provider: p.provider, costs: p.costs, patience: c.Patience, seed: c.Seed, replicas: c.Replicas,
 		reserving: p.reserving, runID: crand.Text(), tally: tally,
 	}
@@ -175,7 +172,15 @@ func (c *replayCmd) replay(ctx context.Context, p *plan, strategy string, stderr
 	clock := func() time.Duration { return time.Since(began) }
 	all.meter = &meter{now: clock}
 	arrivals := newFlow(p.slot(), p.amount, p.per)
-	mock, stop, err := serveLocal(&mockProvider{now: clock, meter: all.meter, flow: arrivals, limit: p.limit(c.Mock)})
+	mock, stop, err := serveLocal(newMockProvider(mockConfig{
+		limits: p.mock, pace: p.reserving.calls(), account: p.account, now: clock,
+		arrived: func(now time.Duration, tokens int64, admitted bool) {
+			arrivals.arrive(now, tokens, admitted)
+			if admitted {
+				all.meter.admit(tokens)
+			}
+		},
+	}))
 	if err != nil {
 		return nil, fmt.Errorf("start the mock provider: %w", err)
 	}
@@ -184,6 +189,7 @@ func (c *replayCmd) replay(ctx context.Context, p *plan, strategy string, stderr
 	all.run(ctx, p.trace, p.speed)
 	bar.finish()
 	all.http.CloseIdleConnections()
+	all.upstream.CloseIdleConnections()
 	o := tally.read()
 	if p.reserving == nil {
 		o.Holds = nil
@@ -197,9 +203,9 @@ func (c *replayCmd) start(ctx context.Context, p *plan, strategy string, to *cli
 	case strategyPermitd:
 		return c.startPermitd(ctx, p, to)
 	case strategySplit:
-		to.local = newSplit(c.Replicas, p.sustained, p.keyLimit, p.costs[0])
+		to.local = newSplit(c.Replicas, p.own, p.costs[0])
 	case strategyRedisRate:
-		s, stop, err := newRedisRate(ctx, c.RedisURL, c.Replicas, p.sustained, p.keyLimit, p.costs[0], to.runID)
+		s, stop, err := newRedisRate(ctx, c.RedisURL, c.Replicas, p.own, p.costs[0], to.runID)
 		if err != nil {
 			return nil, err
 		}
@@ -247,9 +253,14 @@ func (c *clients) run(ctx context.Context, t *trace, speed float64) {
 	}
 }
 
-// serveLocal serves on a free port until stop is called.
+// serveLocal serves on a free port of this machine until stop is called.
 func serveLocal(h http.Handler) (url string, stop func(), err error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	return serveAt("127.0.0.1:0", h)
+}
+
+// serveAt serves at an address until stop is called, which ends calls under way.
+func serveAt(addr string, h http.Handler) (url string, stop func(), err error) {
+	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		return "", nil, err
 	}

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/permitd/permitd/limiter"
 )
 
 // loadtest runs the program.
@@ -197,14 +199,21 @@ providers:
 		{"redis_rate without Redis", replay("--strategy=redis_rate"), exitUsage, "", "needs --redis-url"},
 		{"Redis without redis_rate", replay("--redis-url=redis://x"), exitUsage, "", "add it to --strategy"},
 		{"split with policies", replay("--strategy=permitd,split", "--policies", user), exitUsage, "", "know the built-in policy only"},
-		{"key capacity with policies", replay("--key-capacity=1x", "--policies", user), exitUsage, "", "--key-capacity is of the built-in policy"},
-		{"key capacity too small", replay("--key-capacity=10"), exitUsage, "", "never lets a key have more than"},
+		{"accounts with policies", replay("--accounts=2", "--account-capacity=1x", "--policies", user), exitUsage, "", "the provider's accounts are the pools of its keys"},
+		{"accounts without a limit", replay("--accounts=2"), exitUsage, "", "--accounts goes with --account-capacity"},
+		{"fewer than no accounts", replay("--accounts=-1"), exitUsage, "", "--accounts must be at least 0"},
+		{"account capacity too small", replay("--account-capacity=10"), exitUsage, "", "raise --capacity, --mock-burst or --account-capacity"},
+		{"account burst too small", replay("--account-capacity=0.5x", "--mock-burst=2x", "--burst=150"), exitUsage, "", "(limit account-tokens): raise --account-capacity"},
 		{"split too small", replay("--strategy=split", "--replicas=1000"), exitUsage, "", "lower --replicas"},
 		{"duration", replay("--duration=-1s"), exitUsage, "", "--duration must be above 0s"},
 		{"assertion of no strategy that is run", replay("--assert=split:used>1"), exitUsage, "", "add split to --strategy"},
 		{"assertion of any of several strategies", replay("--strategy=none,split", "--assert=used>1"), exitUsage, "", "needs a strategy, such as none:used>1"},
-		{"own policy with keys", replay("--print-policy", "--capacity=60000", "--key-capacity=0.5x"), exitOK,
-			"key-tokens: {scope: key, kind: rate, unit: tokens, amount: 30000, per: 1s, burst: 15000}\n", ""},
+		{"own policy with a limit of accounts", replay("--print-policy", "--capacity=60000", "--account-capacity=0.5x"), exitOK,
+			"account-tokens: {scope: pool, kind: rate, unit: tokens, amount: 30000, per: 1s, burst: 15000}\n", ""},
+		{"own policy with accounts", replay("--print-policy", "--capacity=60000", "--account-capacity=30000", "--accounts=1", "--keys=1"), exitOK,
+			"burst: 15000}\n    keys:\n      " + limiter.KeyID("loadtest-key-0001") + ": {pool: account-1}\n", ""},
+		{"own policy with accounts of a window", replay("--print-policy", "--mock=window", "--capacity=60000", "--account-capacity=0.5x"), exitOK,
+			"account-tokens: {scope: pool, kind: rate, unit: tokens, amount: 30000, per: 1s, burst: 3000, strict_window: true, slack: 100ms}\n", ""},
 		{"bad policies", replay("--policies", bad), exitUsage, "", "bad.yaml:1: a: limits is missing"},
 		{"several providers", replay("--policies", user), exitUsage, "", "choose one by --provider (acme, other)"},
 		{"no such provider", replay("--policies", user, "--provider=x"), exitUsage, "", "has no provider x; it has acme, other"},

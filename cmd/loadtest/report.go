@@ -73,7 +73,7 @@ func (r *runReport) broken() bool {
 func (r *runReport) figures() map[string]float64 {
 	f := map[string]float64{
 		"requests": float64(r.Requests), "served": float64(r.Served), "gave_up": float64(r.GaveUp), "failed": float64(r.Failed),
-		"asked": float64(r.Asked), "allowed": float64(r.Allowed), "denied": float64(r.Denied), "upstream_429": float64(r.Upstream429), "no_decision": float64(r.NoDecision),
+		"asked": float64(r.Asked), "allowed": float64(r.Allowed), "denied": float64(r.Denied), "upstream_429": float64(r.Upstream429), "upstream_429_platform": float64(r.ByPlatform), "upstream_429_account": float64(r.ByAccount), "no_decision": float64(r.NoDecision),
 		"tokens_admitted": float64(r.TokensAdmitted), "elapsed_s": r.ElapsedS, "waited_s": r.WaitedS, "stretches": float64(r.Stretches), "peak_tokens": float64(r.PeakTokens),
 	}
 	for name, l := range map[string]latency{"wait": r.Wait, "decision": r.Decision, "reach": r.Reach} {
@@ -118,6 +118,8 @@ func (r *runReport) write(w io.Writer, titled bool) {
 		{"denied", r.Denied, ""},
 		{"no decision", r.NoDecision, "asks that permitd did not answer, or with 503; asked again"},
 		{"upstream 429s", r.Upstream429, "calls that the provider refused"},
+		{"  by platform", r.ByPlatform, "by its limit for all"},
+		{"  by account", r.ByAccount, "by its limit for the account"},
 	}, r.Holds.rows()...) {
 		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("%-14s %9d  %s", c.name, c.count, c.what), " "))
 	}

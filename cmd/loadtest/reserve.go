@@ -12,26 +12,23 @@ import (
 
 // reserveFlags are the flags of a replay whose clients reserve an estimate and settle to what their call took.
 type reserveFlags struct {
-	Reserve   *int64         `placeholder:"TOKENS" help:"Reserve an estimate with each ask, a hold for as much as if so many tokens were generated, and settle it to the actual cost when the simulated call ends."`
+	Reserve   *int64         `placeholder:"TOKENS" help:"Reserve an estimate with each ask, a hold for as much as if so many tokens were generated, and settle it to the usage that the provider's answer ends with."`
 	NoSettle  bool           `help:"Never settle: what was reserved stays charged. For comparison."`
-	CallBase  *time.Duration `placeholder:"200ms" help:"How long a simulated call takes, and"`
+	CallBase  *time.Duration `placeholder:"200ms" help:"How long the mock provider takes for a call, and"`
 	CallToken *time.Duration `placeholder:"5ms" help:"how much longer for each generated token; both are divided by the speed."`
-	Die       float64        `placeholder:"SHARE" help:"Share of clients, such as 0.02, that die after their call, without settling. Their holds expire and stay charged."`
+	Stream    bool           `help:"Have answers streamed, with their usage in the last chunk."`
+	Die       float64        `placeholder:"SHARE" help:"Share of clients, such as 0.02, that die during their call: their connection is cut and nothing is settled. Their holds expire and stay charged."`
 	Lossy     float64        `placeholder:"SHARE" help:"Share of permitd's answers, such as 0.02, that a proxy in this process loses: permitd did as it was asked, the client's connection is closed. Clients ask again with the same Idempotency-Key, and settle again."`
 }
 
-const (
-	defaultCallBase  = 200 * time.Millisecond
-	defaultCallToken = 5 * time.Millisecond
-	// leastTTL of a hold keeps one from expiring only because the machine is busy.
-	leastTTL = time.Second
-)
+// leastTTL of a hold keeps one from expiring only because the machine is busy.
+const leastTTL = time.Second
 
 // checkReserve refuses what flags can't be together.
 func (c *replayCmd) checkReserve() error {
 	switch {
-	case c.Reserve == nil && (c.NoSettle || c.CallBase != nil || c.CallToken != nil || c.Die != 0 || c.Lossy != 0):
-		return errors.New("--no-settle, --call-base, --call-token, --die and --lossy go with --reserve")
+	case c.Reserve == nil && (c.NoSettle || c.Stream || c.CallBase != nil || c.CallToken != nil || c.Die != 0 || c.Lossy != 0):
+		return errors.New("--no-settle, --stream, --call-base, --call-token, --die and --lossy go with --reserve")
 	case c.Reserve == nil:
 		return nil
 	case *c.Reserve < 0 || *c.Reserve > maxTokens:
@@ -50,15 +47,14 @@ func (c *replayCmd) checkReserve() error {
 
 // reserving is --reserve worked out.
 type reserving struct {
-	output    int64         // tokens that an estimate has for what will be generated
-	callBase  time.Duration // before it is divided by the speed
-	callToken time.Duration // the same
-	speed     float64
-	longest   time.Duration // of all calls of the replay
-	ttl       time.Duration // of the holds
-	noSettle  bool
-	die       float64
-	lossy     float64
+	output   int64         // tokens that an estimate has for what will be generated
+	pace     pace          // of the provider's calls
+	longest  time.Duration // of all calls of the replay
+	ttl      time.Duration // of the holds
+	stream   bool
+	noSettle bool
+	die      float64
+	lossy    float64
 }
 
 // planReserve works out --reserve; nil without it.
@@ -66,32 +62,29 @@ func (c *replayCmd) planReserve(p *plan) *reserving {
 	if c.Reserve == nil {
 		return nil
 	}
-	h := &reserving{output: *c.Reserve, callBase: defaultCallBase, callToken: defaultCallToken, speed: p.speed, noSettle: c.NoSettle, die: c.Die, lossy: c.Lossy}
+	h := &reserving{output: *c.Reserve, pace: pace{defaultCallBase, defaultCallToken, p.speed}, stream: c.Stream, noSettle: c.NoSettle, die: c.Die, lossy: c.Lossy}
 	if c.CallBase != nil {
-		h.callBase = *c.CallBase
+		h.pace.base = *c.CallBase
 	}
 	if c.CallToken != nil {
-		h.callToken = *c.CallToken
+		h.pace.token = *c.CallToken
 	}
 	for i := range p.trace.rows {
-		h.longest = max(h.longest, h.callTime(&p.trace.rows[i]))
+		h.longest = max(h.longest, h.pace.of(p.trace.rows[i].Generated))
 	}
 	h.ttl = max(leastTTL, (min(h.longest, math.MaxInt64/4)*2 + time.Millisecond - 1).Truncate(time.Millisecond))
 	return h
 }
 
-// replayed divides a time in nanoseconds by the speed. It is at most 292 years.
-func (h *reserving) replayed(ns float64) time.Duration {
-	if f := math.Round(ns / h.speed); f < math.MaxInt64 {
-		return time.Duration(f)
+// calls is how long calls take: without --reserve no time.
+func (h *reserving) calls() pace {
+	if h == nil {
+		return pace{}
 	}
-	return math.MaxInt64
+	return h.pace
 }
 
-// callTime is how long the call of a request takes in the replay.
-func (h *reserving) callTime(r *row) time.Duration {
-	return h.replayed(float64(h.callBase) + float64(h.callToken)*float64(r.Generated))
-}
+func (h *reserving) streams() bool { return h != nil && h.stream }
 
 // estimate is the request as its client expects it before the call. Without --reserve it is the request.
 func (h *reserving) estimate(r *row) *row {
@@ -129,6 +122,7 @@ type reserveSettings struct {
 	CallBase    string  `json:"call_base"`
 	CallToken   string  `json:"call_token"`
 	LongestCall string  `json:"longest_call"`
+	Stream      bool    `json:"stream"`
 	BurstToHave int64   `json:"burst_to_have"`
 	TTL         string  `json:"ttl"`
 	Settle      bool    `json:"settle"`
@@ -142,8 +136,8 @@ func (p *plan) reserveSettings() *reserveSettings {
 		return nil
 	}
 	return &reserveSettings{
-		Output: h.output, CallBase: h.replayed(float64(h.callBase)).String(), CallToken: h.replayed(float64(h.callToken)).String(), LongestCall: h.longest.String(),
-		BurstToHave: p.drained(), TTL: h.ttl.String(), Settle: !h.noSettle, Die: h.die, Lossy: h.lossy,
+		Output: h.output, CallBase: h.pace.of(0).String(), CallToken: h.pace.divided(float64(h.pace.token)).String(), LongestCall: h.longest.String(),
+		Stream: h.stream, BurstToHave: p.drained(), TTL: h.ttl.String(), Settle: !h.noSettle, Die: h.die, Lossy: h.lossy,
 	}
 }
 
@@ -156,7 +150,11 @@ func (s *reserveSettings) write(w io.Writer) {
 		then = "never settled"
 	}
 	fmt.Fprintf(w, "reserve\tas if %d tokens were generated, in holds of %s, %s\n", s.Output, s.TTL, then)
-	fmt.Fprintf(w, "calls\ttake %s and %s per generated token, at most %s; in twice that %d tokens drain, a burst to have\n", s.CallBase, s.CallToken, s.LongestCall, s.BurstToHave)
+	calls := "calls"
+	if s.Stream {
+		calls = "streams"
+	}
+	fmt.Fprintf(w, "%s\ttake %s and %s per generated token, at most %s; in twice that %d tokens drain, a burst to have\n", calls, s.CallBase, s.CallToken, s.LongestCall, s.BurstToHave)
 	if s.Die > 0 || s.Lossy > 0 {
 		fmt.Fprintf(w, "faults\t%g %% of clients die before they settle, %g %% of permitd's answers are lost\n", 100*s.Die, 100*s.Lossy)
 	}

@@ -14,31 +14,32 @@ import (
 
 // settings are what a report says of how a replay was run. Durations are those of the replay.
 type settings struct {
-	Strategies   []string         `json:"strategies"`
-	Replicas     int              `json:"replicas"`
-	Trace        string           `json:"trace"`
-	Requests     int              `json:"trace_requests"`
-	SpanS        float64          `json:"trace_span_s"`
-	Speed        float64          `json:"speed"`
-	MeanTokens   float64          `json:"mean_tokens_per_per"`
-	Per          string           `json:"per"`
-	Mock         string           `json:"mock"`
-	Amount       int64            `json:"amount"`
-	MockBurst    int64            `json:"mock_burst,omitempty"`
-	Permitd      string           `json:"permitd,omitempty"`
-	Policy       string           `json:"policy,omitempty"`
-	Cost         []string         `json:"cost"`
-	Patience     string           `json:"patience"`
-	Keys         string           `json:"keys"`
-	Seed         uint64           `json:"seed"`
-	Reserve      *reserveSettings `json:"reserve,omitempty"`
-	Versions     []string         `json:"versions"`
-	Command      string           `json:"command"` // repeats the replay
-	mockSentence string
-	per          time.Duration
-	slot         time.Duration
-	bound        int64 // tokens that the provider admits at once
-	ownKeys      bool  // the trace had keys, which may be secret
+	Strategies    []string         `json:"strategies"`
+	Replicas      int              `json:"replicas"`
+	Trace         string           `json:"trace"`
+	Requests      int              `json:"trace_requests"`
+	SpanS         float64          `json:"trace_span_s"`
+	Speed         float64          `json:"speed"`
+	MeanTokens    float64          `json:"mean_tokens_per_per"`
+	Per           string           `json:"per"`
+	Mock          string           `json:"mock"`
+	Amount        int64            `json:"amount"`
+	MockBurst     int64            `json:"mock_burst,omitempty"`
+	AccountAmount int64            `json:"account_amount,omitempty"`
+	Permitd       string           `json:"permitd,omitempty"`
+	Policy        string           `json:"policy,omitempty"`
+	Cost          []string         `json:"cost"`
+	Patience      string           `json:"patience"`
+	Keys          string           `json:"keys"`
+	Seed          uint64           `json:"seed"`
+	Reserve       *reserveSettings `json:"reserve,omitempty"`
+	Versions      []string         `json:"versions"`
+	Command       string           `json:"command"` // repeats the replay
+	mockSentence  string
+	per           time.Duration
+	slot          time.Duration
+	bound         int64 // tokens that the provider admits at once
+	ownKeys       bool  // the trace had keys, which may be secret
 }
 
 func (c *replayCmd) settings(ctx context.Context, p *plan) settings {
@@ -46,12 +47,13 @@ func (c *replayCmd) settings(ctx context.Context, p *plan) settings {
 		Strategies: c.Strategy, Replicas: c.Replicas, Trace: c.Trace, Requests: len(p.trace.rows), SpanS: p.trace.span().Seconds(), Speed: p.speed,
 		MeanTokens: math.Round(p.meanTokens), Per: p.per.String(), Mock: c.Mock, Amount: p.amount,
 		Cost: c.Cost, Patience: c.Patience.String(), Seed: c.Seed, Reserve: p.reserveSettings(),
-		Permitd: "one in this process, embedded store", Policy: p.policyText,
+		Permitd: "one in this process, embedded store", Policy: c.shownPolicy(p),
 		Versions: c.versions(ctx), Command: commandLine(os.Args[1:]),
-		mockSentence: fmt.Sprint(p.limit(c.Mock)), per: p.per, slot: p.slot(), bound: p.limit(c.Mock).most(), ownKeys: p.trace.keys,
+		AccountAmount: p.mock.account,
+		mockSentence:  p.mock.String(), per: p.per, slot: p.slot(), bound: p.mock.burst, ownKeys: p.trace.keys,
 	}
 	if c.Mock == mockBucket {
-		s.MockBurst = p.mockBurst
+		s.MockBurst = p.mock.burst
 	}
 	switch {
 	case !c.runs(strategyPermitd):
@@ -67,6 +69,9 @@ func (c *replayCmd) settings(ctx context.Context, p *plan) settings {
 	}
 	if s.Keys = fmt.Sprintf("%d by Zipf", c.Keys); p.trace.keys {
 		s.Keys = "of the trace"
+	}
+	if c.Accounts > 0 {
+		s.Keys += fmt.Sprintf(", in %d accounts", c.Accounts)
 	}
 	return s
 }

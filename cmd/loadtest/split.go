@@ -12,8 +12,7 @@ import (
 // split gives each replica its part of every limit, which it keeps by itself: no replica knows of the others. Whoever
 // doesn't fit waits in line, as rate.Limiter.WaitN does.
 type split struct {
-	provider rateLimit
-	key      *rateLimit // nil: keys have no limit
+	limits   ownLimits
 	cost     costRule
 	replicas []*splitReplica
 }
@@ -21,14 +20,14 @@ type split struct {
 type splitReplica struct {
 	provider *rate.Limiter
 
-	mu   sync.Mutex
-	keys map[string]*rate.Limiter
+	mu       sync.Mutex
+	accounts map[string]*rate.Limiter
 }
 
-func newSplit(replicas int, provider rateLimit, key *rateLimit, cost costRule) *split {
-	s := &split{provider: provider, key: key, cost: cost}
+func newSplit(replicas int, limits ownLimits, cost costRule) *split {
+	s := &split{limits: limits, cost: cost}
 	for i := range replicas {
-		s.replicas = append(s.replicas, &splitReplica{provider: provider.part(i, replicas), keys: map[string]*rate.Limiter{}})
+		s.replicas = append(s.replicas, &splitReplica{provider: limits.provider.part(i, replicas), accounts: map[string]*rate.Limiter{}})
 	}
 	return s
 }
@@ -62,13 +61,13 @@ func checkSplit(replicas int, largest int64, limits ...*rateLimit) error {
 	return nil
 }
 
-func (r *splitReplica) keyLimiter(key string, make func() *rate.Limiter) *rate.Limiter {
+func (r *splitReplica) accountLimiter(account string, make func() *rate.Limiter) *rate.Limiter {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.keys[key] == nil {
-		r.keys[key] = make()
+	if r.accounts[account] == nil {
+		r.accounts[account] = make()
 	}
-	return r.keys[key]
+	return r.accounts[account]
 }
 
 func (s *split) asker(replica int, r *row) asker { return &splitAsker{s, replica, r} }
@@ -84,10 +83,11 @@ func (a *splitAsker) ask(context.Context) (verdict, error) {
 	now, n := time.Now(), int(a.cost.of(a.row))
 	mine := a.replicas[a.replica]
 	places := []*rate.Reservation{mine.provider.ReserveN(now, n)}
-	names := []string{a.provider.name}
-	if a.key != nil {
-		limiter := mine.keyLimiter(a.row.Key, func() *rate.Limiter { return a.key.part(a.replica, len(a.replicas)) })
-		places, names = append(places, limiter.ReserveN(now, n)), append(names, a.key.name)
+	names := []string{a.limits.provider.name}
+	account := a.limits.account
+	if account != nil {
+		limiter := mine.accountLimiter(a.limits.accountOf(a.row.Key), func() *rate.Limiter { return account.part(a.replica, len(a.replicas)) })
+		places, names = append(places, limiter.ReserveN(now, n)), append(names, account.name)
 	}
 	v := verdict{granted: true, leave: func() {
 		for _, p := range places {
@@ -102,6 +102,6 @@ func (a *splitAsker) ask(context.Context) (verdict, error) {
 			v.wait, v.by = max(v.wait, d), append(v.by, names[i])
 		}
 	}
-	v.ofKey = len(v.by) == 1 && a.key != nil && v.by[0] == a.key.name
+	v.ofAccount = len(v.by) == 1 && account != nil && v.by[0] == account.name
 	return v, nil
 }

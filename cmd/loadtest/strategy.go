@@ -46,8 +46,6 @@ func (c *replayCmd) checkStrategies() error {
 		return errors.New("--redis-url is of the strategy redis_rate: add it to --strategy")
 	case c.Reserve != nil && !slices.Equal(c.Strategy, []string{strategyPermitd}):
 		return errors.New("--reserve is of the strategy permitd alone: leave out the others")
-	case c.KeyCapacity.set && c.Policies != "":
-		return errors.New("--key-capacity is of the built-in policy; --policies has its own")
 	}
 	return nil
 }
@@ -58,11 +56,11 @@ func (c *replayCmd) runs(strategy string) bool { return slices.Contains(c.Strate
 
 // verdict is the answer to an ask.
 type verdict struct {
-	granted bool
-	wait    time.Duration // until the call may go when granted, until the next ask when not
-	by      []string      // limits that deny, or make it wait
-	ofKey   bool          // they are all the key's own: it isn't the provider's capacity that the client waits for
-	leave   func()        // gives up a place that was granted with a wait
+	granted   bool
+	wait      time.Duration // until the call may go when granted, until the next ask when not
+	by        []string      // limits that deny, or make it wait
+	ofAccount bool          // they are all of the key or its account: it isn't the provider's capacity that the client waits for
+	leave     func()        // gives up a place that was granted with a wait
 }
 
 // asker asks for one request whether its call may go.
@@ -88,8 +86,15 @@ type rateLimit struct {
 	burst  int64
 }
 
+// ownLimits are those of the built-in policy, for strategies that keep them by other means.
+type ownLimits struct {
+	provider  rateLimit
+	account   *rateLimit // nil: accounts have no limit
+	accountOf func(key string) string
+}
+
 // Names of the limits of the built-in policy.
 const (
 	providerLimitName = "tokens"
-	keyLimitName      = "key-tokens"
+	accountLimitName  = "account-tokens"
 )

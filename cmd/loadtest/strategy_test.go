@@ -38,7 +38,7 @@ func TestSplitKeepsTheLimitAndUsesItsShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n, calls, tokens = 4, 400, 7
 		l := rateLimit{providerLimitName, 1000, time.Second, 103}
-		s := newSplit(n, l, nil, tokensCost(t))
+		s := newSplit(n, ownLimits{provider: l}, tokensCost(t))
 		start := time.Now()
 		var mu sync.Mutex
 		var running sync.WaitGroup
@@ -66,10 +66,10 @@ func TestSplitKeepsTheLimitAndUsesItsShare(t *testing.T) {
 	})
 }
 
-func TestSplitLimitsKeysAndLeavesTheLine(t *testing.T) {
+func TestSplitLimitsAccountsAndLeavesTheLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		key := rateLimit{keyLimitName, 10, time.Second, 20}
-		s := newSplit(2, rateLimit{providerLimitName, 1000, time.Second, 2000}, &key, tokensCost(t))
+		account := rateLimit{accountLimitName, 10, time.Second, 20}
+		s := newSplit(2, ownLimits{rateLimit{providerLimitName, 1000, time.Second, 2000}, &account, accountByLetter}, tokensCost(t))
 		ask := func(replica int, key string) verdict {
 			v, err := s.asker(replica, &row{Context: 10, Key: key}).ask(t.Context())
 			if err != nil {
@@ -78,21 +78,24 @@ func TestSplitLimitsKeysAndLeavesTheLine(t *testing.T) {
 			return v
 		}
 		if v := ask(0, "a"); v.wait != 0 {
-			t.Errorf("the first of a key waits: %+v", v)
+			t.Errorf("the first of an account waits: %+v", v)
 		}
-		v := ask(0, "a") // half of the key's rate is this replica's
-		if v.wait != 2*time.Second || !v.ofKey || fmt.Sprint(v.by) != "[key-tokens]" {
-			t.Errorf("the second of a key: %+v", v)
+		v := ask(0, "a2") // half of the account's rate is this replica's
+		if v.wait != 2*time.Second || !v.ofAccount || fmt.Sprint(v.by) != "[account-tokens]" {
+			t.Errorf("the second of an account: %+v", v)
 		}
 		v.leave()
-		if v := ask(0, "a"); v.wait != 2*time.Second {
+		if v := ask(0, "a3"); v.wait != 2*time.Second {
 			t.Errorf("after one left the line: %+v", v)
 		}
 		if a, b := ask(1, "a"), ask(0, "b"); a.wait != 0 || b.wait != 0 {
-			t.Errorf("another replica %+v, another key %+v", a, b)
+			t.Errorf("another replica %+v, another account %+v", a, b)
 		}
 	})
 }
+
+// accountByLetter has one account for all keys of a letter.
+func accountByLetter(key string) string { return key[:1] }
 
 func TestClientWaitsInLine(t *testing.T) {
 	for _, tt := range []struct {
@@ -104,13 +107,13 @@ func TestClientWaitsInLine(t *testing.T) {
 		{time.Second, counts{GaveUp: 1, Asked: 1, Allowed: 1}, 0},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			s := newSplit(1, rateLimit{providerLimitName, 1, time.Second, 5}, nil, tokensCost(t))
+			s := newSplit(1, ownLimits{provider: rateLimit{providerLimitName, 1, time.Second, 5}}, tokensCost(t))
 			if _, err := s.asker(0, &row{Context: 5}).ask(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			start := time.Now()
 			m := &meter{now: func() time.Duration { return time.Since(start) }}
-			c := &clients{http: &http.Client{Transport: &answers{nil, []string{"200 {}"}}}, local: s, replicas: 1, mock: "http://mock",
+			c := &clients{upstream: &http.Client{Transport: &answers{nil, []string{answered}}}, local: s, replicas: 1, mock: "http://mock",
 				patience: tt.patience, meter: m, tally: newTally(func() {})}
 			c.serve(t.Context(), 0, &row{Context: 5}, start)
 			if o, took := c.tally.read(), time.Since(start); o.counts != tt.want || took != tt.took || o.Kept["tokens"] != 1 || m.read().Waiting != 0 {
@@ -124,8 +127,8 @@ func TestClientWaitsInLine(t *testing.T) {
 func TestRedisRateAsksForEachLimit(t *testing.T) {
 	server := redistest.Start(t)
 	provider := rateLimit{providerLimitName, 1, time.Hour, 100}
-	key := rateLimit{keyLimitName, 1, time.Hour, 50}
-	s, stop, err := newRedisRate(t.Context(), server.URL(), 2, provider, &key, tokensCost(t), "test")
+	account := rateLimit{accountLimitName, 1, time.Hour, 50}
+	s, stop, err := newRedisRate(t.Context(), server.URL(), 2, ownLimits{provider, &account, accountByLetter}, tokensCost(t), "test")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,23 +141,23 @@ func TestRedisRateAsksForEachLimit(t *testing.T) {
 		if !v.granted && v.wait <= 0 {
 			t.Errorf("denied without a wait: %+v", v)
 		}
-		return fmt.Sprintf("%t %v %t", v.granted, v.by, v.ofKey)
+		return fmt.Sprintf("%t %v %t", v.granted, v.by, v.ofAccount)
 	}
-	const yes, ofKey, ofProvider = "true [] false", "false [key-tokens] true", "false [tokens] false"
+	const yes, ofAccount, ofProvider = "true [] false", "false [account-tokens] true", "false [tokens] false"
 	for i, step := range []struct {
 		replica int
 		key     string
 		want    string
 	}{
-		{0, "a", yes}, {1, "a", ofKey}, // of 50; replicas count together
+		{0, "a", yes}, {1, "a2", ofAccount}, // of 50; replicas count together
 		{1, "b", yes}, {0, "c", ofProvider}, // 80 of 100
-		{0, "c", ofKey}, // what it was charged stays
+		{0, "c2", ofAccount}, // what it was charged stays
 	} {
 		if got := ask(s.asker(step.replica, &row{Context: 40, Key: step.key})); got != step.want {
 			t.Errorf("ask %d: %s, want %s", i, got, step.want)
 		}
 	}
-	// A client that the provider's limit denied does not charge its key again.
+	// A client that the provider's limit denied does not charge its account again.
 	again := s.asker(0, &row{Context: 40, Key: "d"})
 	for range 3 {
 		if got := ask(again); got != ofProvider {
@@ -164,11 +167,11 @@ func TestRedisRateAsksForEachLimit(t *testing.T) {
 }
 
 func TestRedisRateWithoutRedis(t *testing.T) {
-	if _, _, err := newRedisRate(t.Context(), "redis://127.0.0.1:1", 1, rateLimit{}, nil, costRule{}, ""); err == nil || !strings.Contains(err.Error(), "start one") {
+	if _, _, err := newRedisRate(t.Context(), "redis://127.0.0.1:1", 1, ownLimits{}, costRule{}, ""); err == nil || !strings.Contains(err.Error(), "start one") {
 		t.Errorf("%v", err)
 	}
 	server := redistest.Start(t)
-	s, stop, err := newRedisRate(t.Context(), server.URL(), 1, rateLimit{providerLimitName, 1, time.Hour, 9}, nil, tokensCost(t), "x")
+	s, stop, err := newRedisRate(t.Context(), server.URL(), 1, ownLimits{provider: rateLimit{providerLimitName, 1, time.Hour, 9}}, tokensCost(t), "x")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,12 +184,13 @@ func TestRedisRateWithoutRedis(t *testing.T) {
 func TestDenialTellsWhoseLimit(t *testing.T) {
 	for body, want := range map[string]bool{
 		`{"violated-policies":["k"],"limits":[{"name":"k","scope":"key"},{"name":"p","scope":"provider"}]}`:     true,
+		`{"violated-policies":["a","k"],"limits":[{"name":"k","scope":"key"},{"name":"a","scope":"pool"}]}`:     true,
 		`{"violated-policies":["k","p"],"limits":[{"name":"k","scope":"key"},{"name":"p","scope":"provider"}]}`: false,
 		`{}`: false,
 	} {
 		c := &clients{http: &http.Client{Transport: &answers{permitd: []string{"429 " + body}}}, permitd: []string{"http://permitd"}, tally: newTally(func() {})}
 		v, err := c.asker(0, &row{}, nil).ask(t.Context())
-		if err != nil || v.granted || v.ofKey != want {
+		if err != nil || v.granted || v.ofAccount != want {
 			t.Errorf("%s: %+v, %v", body, v, err)
 		}
 	}
@@ -209,7 +213,7 @@ func TestStrategiesAreCompared(t *testing.T) {
 	server := redistest.Start(t)
 	path := writeTrace(t, 300, 60*time.Second)
 	code, stdout, stderr := loadtest(t, "replay", "--trace", path, "--duration=500ms", "--strategy=none,split,permitd,redis_rate", "--redis-url", server.URL(),
-		"--capacity=0.5x", "--per=30s", "--burst=0.4x", "--mock-burst=0.5x", "--key-capacity=0.9x",
+		"--capacity=0.5x", "--per=30s", "--burst=0.4x", "--mock-burst=0.5x", "--accounts=10", "--account-capacity=0.9x",
 		"--assert=served=300", "--assert=none:upstream_429>0", "--assert=none:asked=0", "--assert=split:asked=300", "--assert=split:denied=0",
 		"--assert=split:served=300", "--assert=redis_rate:served=300", "--assert=redis_rate:allowed>=300")
 	if code != exitOK {
@@ -237,10 +241,11 @@ func TestSyntheticTrace(t *testing.T) {
 	}
 }
 
+// Without --accounts an account is named by the key's id, so that no key is shown to Redis.
 func TestKeysInRedisAreIDs(t *testing.T) {
 	server := redistest.Start(t)
-	key := rateLimit{keyLimitName, 1, time.Hour, 50}
-	s, stop, err := newRedisRate(t.Context(), server.URL(), 1, key, &key, tokensCost(t), "run")
+	account := rateLimit{accountLimitName, 1, time.Hour, 50}
+	s, stop, err := newRedisRate(t.Context(), server.URL(), 1, ownLimits{account, &account, (&plan{}).account}, tokensCost(t), "run")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,15 +30,17 @@ type tally struct {
 
 // counts of requests and asks.
 type counts struct {
-	Requests    int64 `json:"requests"`     // that were started
-	Served      int64 `json:"served"`       // admitted by the provider in the end
-	GaveUp      int64 `json:"gave_up"`      // out of patience
-	Failed      int64 `json:"failed"`       // an answer was neither yes nor no
-	Asked       int64 `json:"asked"`        // asks for a permit; a request asks again after each refusal
-	Allowed     int64 `json:"allowed"`      // asks that were granted
-	Denied      int64 `json:"denied"`       // asks that were denied
-	NoDecision  int64 `json:"no_decision"`  // asks without an answer, or that were answered 502, 503 or 504; they were asked again
-	Upstream429 int64 `json:"upstream_429"` // calls that the provider refused
+	Requests    int64 `json:"requests"`              // that were started
+	Served      int64 `json:"served"`                // admitted by the provider in the end
+	GaveUp      int64 `json:"gave_up"`               // out of patience
+	Failed      int64 `json:"failed"`                // an answer was neither yes nor no
+	Asked       int64 `json:"asked"`                 // asks for a permit; a request asks again after each refusal
+	Allowed     int64 `json:"allowed"`               // asks that were granted
+	Denied      int64 `json:"denied"`                // asks that were denied
+	NoDecision  int64 `json:"no_decision"`           // asks without an answer, or that were answered 502, 503 or 504; they were asked again
+	Upstream429 int64 `json:"upstream_429"`          // calls that the provider refused
+	ByPlatform  int64 `json:"upstream_429_platform"` // of these, those that its limit of the platform refused
+	ByAccount   int64 `json:"upstream_429_account"`  // and those that its limit of the account refused; some are both
 }
 
 // Latencies are kept from a microsecond to an hour with three digits.
@@ -108,10 +111,19 @@ func (t *tally) ignored(units []string) {
 	}
 }
 
-func (t *tally) upstreamRefused() {
+// upstreamRefused takes in a 429 of the provider, and which of its limits refused.
+func (t *tally) upstreamRefused(by string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.counts.Upstream429++
+	for limit := range strings.SplitSeq(by, ", ") {
+		switch limit {
+		case limitPlatform:
+			t.counts.ByPlatform++
+		case limitAccount:
+			t.counts.ByAccount++
+		}
+	}
 }
 
 // finish takes in a request that was admitted, so long after it was meant to start.
