@@ -115,31 +115,47 @@ func TestSlidingWindowAtTheBoundary(t *testing.T) {
 	}
 }
 
-func TestMeter(t *testing.T) {
-	var now time.Duration
-	m := &meter{now: func() time.Duration { return now }}
-	if _, ok := m.read().share(100, time.Second); ok {
-		t.Error("there is a share though nobody waited")
-	}
-	m.admit(1000) // nobody waits: not counted as used
-	now = 1 * time.Second
-	m.begin(30) // a stretch of 2 s, begun by a cost of 30
-	now = 2 * time.Second
-	m.admit(30)
-	m.begin(50)
-	m.end()
-	now = 3 * time.Second
-	m.admit(150)
-	m.end()
-	now = 10 * time.Second
-	m.admit(1000)
-	m.begin(10) // a stretch that lasts
-	now = 11 * time.Second
-	want := usage{Admitted: 2180, Used: 140, Stretches: 2, Waited: 3 * time.Second, Waiting: 1}
-	if got := m.read(); got != want {
-		t.Errorf("%+v, want %+v", got, want)
-	}
-	if share, ok := m.read().share(100, 2*time.Second); !ok || share != 140.0/150 {
-		t.Errorf("share %v", share)
+// TestRoom sees that what is said to fit does, and no more, and that all is free when it is said to be.
+func TestRoom(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		amount := rapid.Int64Range(1, 1e6).Draw(t, "amount")
+		per := time.Duration(rapid.Int64Range(1, int64(time.Hour)).Draw(t, "per"))
+		for _, l := range []providerLimit{newSlidingWindow(amount, per), newTokenBucket(amount, per, rapid.Int64Range(1, 1e6).Draw(t, "burst"))} {
+			var now time.Duration
+			for _, a := range arrivals(t, per, l.most()) {
+				now = a.at
+				take(l, now, a.tokens)
+				left, _ := l.room(now)
+				if l.wait(now, left) != 0 || left < l.most() && l.wait(now, left+1) == 0 {
+					t.Fatalf("%s: %d fit is not so at %s", l, left, now)
+				}
+			}
+			_, reset := l.room(now)
+			if reset > 0 {
+				if left, more := l.room(now + reset - 1); left == l.most() && more == 0 {
+					t.Fatalf("%s: all is free before %s", l, reset)
+				}
+			}
+			if left, more := l.room(now + reset); left != l.most() || more != 0 {
+				t.Fatalf("%s: after %s there are %d, and %s to wait", l, reset, left, more)
+			}
+		}
+	})
+}
+
+func TestAccountsOfAMock(t *testing.T) {
+	for _, tt := range []struct {
+		limits mockLimits
+		most   int64
+		says   string
+	}{
+		{mockLimits{mockBucket, 1000, 600, time.Second, 0}, 600, "token bucket: 1000 tokens per 1s, at most 600 at once"},
+		{mockLimits{mockBucket, 1000, 600, time.Second, 500}, 300, "token bucket: 1000 tokens per 1s, at most 600 at once; for each account 500, at most 300 at once"},
+		{mockLimits{mockWindow, 1000, 1000, time.Second, 500}, 500, "sliding window: 1000 tokens in any 1s; for each account 500, at most 500 at once"},
+		{mockLimits{mockBucket, 1000, 1, time.Second, 500}, 1, "token bucket: 1000 tokens per 1s, at most 1 at once; for each account 500, at most 1 at once"},
+	} {
+		if tt.limits.most() != tt.most || tt.limits.String() != tt.says {
+			t.Errorf("at most %d, want %d\n%s\n%s", tt.limits.most(), tt.most, tt.limits, tt.says)
+		}
 	}
 }

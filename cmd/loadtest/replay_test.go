@@ -55,6 +55,7 @@ func TestReplay(t *testing.T) {
 		// Margins for a busy machine: 0.25 s of tokens in the bucket, 0.3 s of slack for the window.
 		{"bucket", []string{"--mock=bucket", "--burst=0.5x", "--mock-burst=1x", "--assert=upstream_429=0", "--assert=allowed=400"}},
 		{"window", []string{"--mock=window", "--burst=0.2x", "--slack=300ms", "--capacity=1.5x", "--assert=upstream_429=0", "--assert=allowed=400"}},
+		{"accounts", []string{"--mock=bucket", "--burst=0.5x", "--mock-burst=1x", "--accounts=5", "--account-capacity=0.7x", "--assert=upstream_429=0", "--assert=allowed=400"}},
 		{"bucket without permitd", []string{"--mock=bucket", "--mock-burst=0.2x", "--strategy=none", "--assert=upstream_429>0", "--assert=asked=0"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

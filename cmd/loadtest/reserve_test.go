@@ -23,6 +23,7 @@ func TestReplayReserves(t *testing.T) {
 		// A burst that takes minutes to drain, so that a busy machine settles in time.
 		{"settles", []string{"--per=4h", "--capacity=0.05x", "--assert=settled=400", "--assert=refunded_tokens>0", "--assert=extra_tokens=0"}},
 		{"takes more than it reserved", []string{"--reserve=1", "--assert=settled=400", "--assert=extra_tokens=3600", "--assert=refunded_tokens=0"}},
+		{"streams", []string{"--per=4h", "--capacity=0.05x", "--stream", "--assert=settled=400", "--assert=refunded_tokens>0", "--assert=extra_tokens=0"}},
 		{"never settles", []string{"--no-settle", "--assert=settled=0", "--assert=refunded_tokens=0"}},
 		{"dies and loses", []string{"--per=4h", "--capacity=0.05x", "--die=0.1", "--lossy=0.1", "--assert=died>0", "--assert=replies_lost>0", "--assert=no_decision>0", "--assert=settled>300", "--assert=refunded_tokens>0"}},
 	} {
@@ -65,6 +66,7 @@ func TestReserveFlags(t *testing.T) {
 	path := writeTrace(t, 300, 2*time.Minute)
 	for flags, want := range map[string]string{
 		"--no-settle":                        "go with --reserve",
+		"--stream":                           "go with --reserve",
 		"--call-base=1s":                     "go with --reserve",
 		"--call-token=1s":                    "go with --reserve",
 		"--die=0.1":                          "go with --reserve",

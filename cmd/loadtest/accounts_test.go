@@ -1,0 +1,50 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// Each local strategy on limits that hardly fill up again, with clients that give up when they are refused: none runs into
+// both limits of the provider, those that keep the same limits into neither.
+func TestReplayWithAccounts(t *testing.T) {
+	path := writeTrace(t, 400, 90*time.Second) // 39,509 tokens
+	for _, tt := range []struct {
+		name string
+		args []string
+	}{
+		{"own accounts", []string{"--mock-burst=20000", "--burst=10000", "--account-capacity=0.1x"}},
+		{"few accounts", []string{"--mock-burst=20000", "--burst=10000", "--account-capacity=0.5x", "--accounts=3"}},
+		{"windows", []string{"--mock=window", "--burst=0.5x", "--slack=300ms", "--capacity=20000", "--account-capacity=0.5x", "--accounts=3"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			args := []string{"replay", "--trace", path, "--speed=300", "--per=1000h", "--capacity=40000", "--patience=0s", "--strategy=permitd,none,split", "--replicas=2",
+				"--assert=none:upstream_429_account>0", "--assert=none:upstream_429_platform>0", "--assert=permitd:denied>0", "--assert=split:gave_up>0"}
+			for _, strategy := range []string{"permitd", "split"} {
+				args = append(args, "--assert="+strategy+":upstream_429=0", "--assert="+strategy+":failed=0", "--assert="+strategy+":tokens_admitted<10200", "--assert="+strategy+":tokens_admitted>9000")
+			}
+			code, stdout, stderr := loadtest(t, append(args, tt.args...)...)
+			if code != exitOK || !strings.Contains(stdout, "; for each account ") {
+				t.Errorf("exit %d\n%s\n%s", code, stdout, stderr)
+			}
+		})
+	}
+}
+
+func TestAccountsOfKeys(t *testing.T) {
+	keys := &trace{rows: []row{{Key: "a"}, {Key: "b"}, {Key: "a"}, {Key: "c"}, {Key: "d"}}}
+	p := &plan{}
+	p.pools = (&replayCmd{Accounts: 2}).dealAccounts(keys)
+	var got []string
+	for _, r := range keys.rows {
+		got = append(got, p.account(r.Key))
+	}
+	if all := strings.Join(got, " "); all != "account-1 account-2 account-1 account-1 account-2" {
+		t.Errorf("accounts %s", all)
+	}
+	p.pools = (&replayCmd{}).dealAccounts(keys)
+	if a, b := p.account("a"), p.account("b"); a == b || strings.Contains(a, "account") || len(p.pools) != 0 {
+		t.Errorf("accounts %s and %s", a, b)
+	}
+}
