@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/permitd/permitd/limiter/policyfile"
 )
 
 // Each local strategy on limits that hardly fill up again, with clients that give up when they are refused: none runs into
@@ -20,9 +22,9 @@ func TestReplayWithAccounts(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			args := []string{"replay", "--trace", path, "--speed=300", "--per=1000h", "--capacity=40000", "--patience=0s", "--strategy=permitd,none,split", "--replicas=2",
-				"--assert=none:upstream_429_account>0", "--assert=none:upstream_429_platform>0", "--assert=permitd:denied>0", "--assert=split:gave_up>0"}
+				"--assert=none:upstream_429_account>0", "--assert=none:upstream_429_platform>0", "--assert=permitd:denied>0", "--assert=permitd:tokens_admitted>9000", "--assert=split:gave_up>0"}
 			for _, strategy := range []string{"permitd", "split"} {
-				args = append(args, "--assert="+strategy+":upstream_429=0", "--assert="+strategy+":failed=0", "--assert="+strategy+":tokens_admitted<10200", "--assert="+strategy+":tokens_admitted>9000")
+				args = append(args, "--assert="+strategy+":upstream_429=0", "--assert="+strategy+":failed=0", "--assert="+strategy+":tokens_admitted<10200")
 			}
 			code, stdout, stderr := loadtest(t, append(args, tt.args...)...)
 			if code != exitOK || !strings.Contains(stdout, "; for each account ") {
@@ -46,5 +48,30 @@ func TestAccountsOfKeys(t *testing.T) {
 	p.pools = (&replayCmd{}).dealAccounts(keys)
 	if a, b := p.account("a"), p.account("b"); a == b || strings.Contains(a, "account") || len(p.pools) != 0 {
 		t.Errorf("accounts %s and %s", a, b)
+	}
+}
+
+// A permitd without the pools of keys would count each key apart.
+func TestReplayNeedsItsAccounts(t *testing.T) {
+	replay := []string{"replay", "--trace", writeTrace(t, 3, time.Second), "--capacity=10000", "--account-capacity=1x", "--accounts=1"}
+	code, policy, _ := loadtest(t, append(replay, "--print-policy")...)
+	if code != exitOK || !strings.Contains(policy, "{pool: account-1}") {
+		t.Fatalf("exit %d\n%s", code, policy)
+	}
+	without, _, _ := strings.Cut(policy, keysOfPolicy)
+	for text, warned := range map[string]bool{policy: false, without: true} {
+		policies, err := policyfile.Parse("test", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		url, stop, err := startPermitd(t.Context(), policies)
+		if err != nil {
+			t.Fatal(err)
+		}
+		code, _, stderr := loadtest(t, append(replay, "--permitd", url, "--assert=served=3")...)
+		stop()
+		if code != exitOK || strings.Contains(stderr, "has other pools of keys for replay") != warned || strings.Contains(stderr, "warning") != warned {
+			t.Errorf("exit %d, %s\n%s", code, stderr, text)
+		}
 	}
 }

@@ -2,15 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"net/http"
 	"regexp"
 	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
-	"time"
 )
 
 // versions are of all that takes part in a replay, as far as it tells.
@@ -62,26 +59,12 @@ func moduleVersion(path string) string {
 
 // permitdVersions are those of the instances that a permitd knows; "" when it does not say.
 func permitdVersions(ctx context.Context, at, token string) string {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
-	if err != nil {
-		return ""
-	}
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return ""
-	}
-	defer res.Body.Close()
 	var instances struct {
 		Items []struct {
 			Version string `json:"version"`
 		} `json:"items"`
 	}
-	if res.StatusCode != http.StatusOK || json.NewDecoder(res.Body).Decode(&instances) != nil {
+	if read(ctx, at, token, &instances) != nil {
 		return ""
 	}
 	var versions []string
