@@ -137,3 +137,27 @@ func TestClientStopsWithItsContext(t *testing.T) {
 		}
 	})
 }
+
+// A client that the provider refuses waits for its capacity, unless only the limit of its account keeps it.
+func TestClientWaitsForItsAccount(t *testing.T) {
+	for by, waited := range map[string]time.Duration{"account": 0, "platform": 3 * time.Second, "platform,account": 3 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			m := &meter{now: func() time.Duration { return time.Since(start) }}
+			c := &clients{upstream: &http.Client{Transport: &answers{nil, []string{"429 " + by + " 3000", answered}}}, mock: "http://mock",
+				patience: time.Minute, meter: m, tally: newTally(func() {})}
+			c.serve(t.Context(), 0, &row{Context: 5, Key: "k"}, start)
+			o, u := c.tally.read(), m.read()
+			want := counts{Served: 1, Upstream429: 1}
+			if strings.Contains(by, limitPlatform) {
+				want.ByPlatform = 1
+			}
+			if strings.Contains(by, limitAccount) {
+				want.ByAccount = 1
+			}
+			if o.counts != want || u.Waited.Truncate(time.Second) != waited {
+				t.Errorf("%s: %+v, waited %s", by, o.counts, u.Waited)
+			}
+		})
+	}
+}

@@ -1,8 +1,8 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -40,15 +40,16 @@ func (a *admission) describe(h http.Header) {
 	h.Set("X-Ratelimit-Remaining-Tokens", strconv.FormatInt(a.remaining, 10))
 	h.Set("X-Ratelimit-Reset-Tokens", inMilliseconds(a.reset).String())
 	if !a.admitted() {
-		h.Set(refusedBy, strings.Join(a.by, ", "))
-		h.Set("Retry-After", strconv.FormatInt(int64((a.wait+time.Second-1)/time.Second), 10))
-		h.Set(retryAfterMS, strconv.FormatInt(inMilliseconds(a.wait).Milliseconds(), 10))
+		h.Set(refusedBy, strings.Join(a.by, ","))
+		ms := inMilliseconds(a.wait).Milliseconds()
+		h.Set("Retry-After", strconv.FormatInt((ms+999)/1000, 10))
+		h.Set(retryAfterMS, strconv.FormatInt(ms, 10))
 	}
 }
 
-// inMilliseconds rounds up.
+// inMilliseconds rounds up to whole ones. It is at most 146 years.
 func inMilliseconds(d time.Duration) time.Duration {
-	return (min(d, 1<<62) + time.Millisecond - 1).Truncate(time.Millisecond)
+	return (min(d, math.MaxInt64/2) + time.Millisecond - 1).Truncate(time.Millisecond)
 }
 
 // refusal is the body of a 429.
@@ -68,12 +69,9 @@ func (a *admission) refusal(model string, tokens int64) *chatError {
 
 // write answers with the error.
 func (e *chatError) write(w http.ResponseWriter) {
-	body, err := json.Marshal(struct {
+	body := mustJSON(struct {
 		Error *chatError `json:"error"`
 	}{e})
-	if err != nil {
-		panic(err) // strings can be written
-	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(e.status)
 	w.Write(body) // a client that is gone needs none

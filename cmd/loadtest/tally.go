@@ -116,7 +116,7 @@ func (t *tally) upstreamRefused(by string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.counts.Upstream429++
-	for limit := range strings.SplitSeq(by, ", ") {
+	for limit := range strings.SplitSeq(by, ",") {
 		switch limit {
 		case limitPlatform:
 			t.counts.ByPlatform++
