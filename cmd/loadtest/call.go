@@ -20,9 +20,10 @@ func (c *clients) callProvider(ctx context.Context, r *row) (verdict, *http.Resp
 	call := chatRequest{
 		Model:    cmp.Or(r.Model, "mock"),
 		Messages: []chatMessage{{"user", "loadtest"}},
-		Metadata: map[string]string{
-			metaPrompt: strconv.FormatInt(r.Context, 10), metaCompletion: strconv.FormatInt(r.Generated, 10), metaCached: strconv.FormatInt(r.Cached, 10),
-		},
+		Metadata: map[string]string{metaPrompt: strconv.FormatInt(r.Context, 10), metaCompletion: strconv.FormatInt(r.Generated, 10)},
+	}
+	if r.Cached > 0 {
+		call.Metadata[metaCached] = strconv.FormatInt(r.Cached, 10)
 	}
 	if c.reserving.streams() {
 		call.Stream, call.StreamOptions = true, &chatStreamOptions{IncludeUsage: true}

@@ -13,7 +13,7 @@ func BenchmarkMockRefuses(b *testing.B) {
 	m := newMockProvider(mockConfig{limits: mockLimits{mockBucket, 1000, 1000, time.Hour, 500}, now: func() time.Duration { return 0 }})
 	call := func() int {
 		r := httptest.NewRequest(http.MethodPost, chatPath, strings.NewReader(
-			`{"model":"mock","messages":[{"role":"user","content":"loadtest"}],"metadata":{"cached_tokens":"0","completion_tokens":"60","prompt_tokens":"400"}}`))
+			`{"model":"mock","messages":[{"role":"user","content":"loadtest"}],"metadata":{"completion_tokens":"60","prompt_tokens":"400"}}`))
 		r.Header.Set("Authorization", "Bearer loadtest-key-0001")
 		w := httptest.NewRecorder()
 		m.ServeHTTP(w, r)
