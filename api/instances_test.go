@@ -18,7 +18,7 @@ func TestInstances(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	left := make(chan struct{})
 	go func() {
-		s.coordinator.Attend(ctx, "1.2.3", slog.New(slog.DiscardHandler))
+		s.coordinator.Attend(ctx, "1.2.3")
 		close(left)
 	}()
 	defer func() { cancel(); <-left }()

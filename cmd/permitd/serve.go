@@ -56,7 +56,7 @@ func serve(ctx context.Context, cfg *config, stdout io.Writer) error {
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	defer stop()
-	beside.Go(func() { coordinator.Attend(serving, moduleVersion(), cfg.log) })
+	beside.Go(func() { coordinator.Attend(serving, moduleVersion()) })
 	if cfg.file != nil {
 		beside.Go(func() { cfg.file.follow(serving) })
 	}
