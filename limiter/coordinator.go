@@ -67,8 +67,10 @@ func New(store Store, options ...Option) *Coordinator {
 // that nothing was charged.
 func (c *Coordinator) Acquire(ctx context.Context, ask Ask) (*Decision, error) {
 	a := c.begin(&ask)
-	c.run(ctx, []*attempt{a})
-	c.standIn(a)
+	if !c.decidedHere(ctx, a) {
+		c.run(ctx, []*attempt{a})
+		c.standIn(a)
+	}
 	return c.end(a)
 }
 
@@ -84,10 +86,18 @@ func (c *Coordinator) AcquireBatch(ctx context.Context, asks []Ask) []Result {
 	for i := range asks {
 		attempts[i] = c.begin(&asks[i])
 	}
-	c.run(ctx, slices.Clone(attempts))
+	var open []*attempt
+	for _, a := range attempts {
+		if !c.decidedHere(ctx, a) {
+			open = append(open, a)
+		}
+	}
+	c.run(ctx, slices.Clone(open))
+	for _, a := range open {
+		c.standIn(a)
+	}
 	results := make([]Result, len(asks))
 	for i, a := range attempts {
-		c.standIn(a)
 		results[i].Decision, results[i].Err = c.end(a)
 	}
 	return results

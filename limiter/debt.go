@@ -62,27 +62,24 @@ func (w *owing) note() {
 	w.some.Store(some)
 }
 
-// answered says that the store has answered an ask for a provider: its outage is over, if it is in one.
+// answered says that the store has answered an ask for a provider: it can be brought what it is owed.
 func (c *Coordinator) answered(provider string) {
-	if c.away.Load() == 0 && !c.owing.some.Load() {
+	if !c.owing.some.Load() {
 		return
 	}
 	c.owing.Lock()
 	defer c.owing.Unlock()
 	w := c.owing.at(provider)
-	if _, out := c.outages.Load(provider); !out && len(w.debts)+len(w.errands) == 0 {
-		return
-	}
-	if !w.paying && !time.Now().Before(w.next) {
+	if len(w.debts)+len(w.errands) > 0 && !w.paying && !time.Now().Before(w.next) {
 		w.paying = true
 		go c.pay(provider)
 	}
 }
 
-// reachable has outages end of which no ask would tell that they are over. The store has answered.
+// reachable sees to what no ask may come for. The store has answered.
 func (c *Coordinator) reachable() {
-	c.outages.Range(func(provider, _ any) bool {
-		c.answered(provider.(string))
+	c.outages.Range(func(provider, o any) bool {
+		o.(*outage).end(context.Background(), c, provider.(string))
 		return true
 	})
 	c.owing.Lock()
@@ -98,14 +95,21 @@ func (c *Coordinator) Degraded() bool {
 	return c.away.Load() > 0 || c.cutOff.Load()
 }
 
+// owes has debts brought to the store later.
+func (c *Coordinator) owes(provider string, debts []*debt) {
+	c.owing.Lock()
+	defer c.owing.Unlock()
+	w := c.owing.at(provider)
+	w.debts = append(w.debts, debts...)
+	c.owing.note()
+}
+
 // pay brings to the store what is owed at a provider. It ends when all is done, or the store gives no answer.
 func (c *Coordinator) pay(provider string) {
-	debts := c.endOutage(provider)
 	c.owing.Lock()
 	w := c.owing.at(provider)
-	debts = append(w.debts, debts...)
+	debts, errands := w.debts, maps.Clone(w.errands)
 	w.debts = nil
-	errands := maps.Clone(w.errands)
 	c.owing.Unlock()
 
 	ctx := context.Background()
@@ -127,114 +131,14 @@ func (c *Coordinator) pay(provider string) {
 	}
 	w.paying, w.next = false, time.Now().Add(payPause)
 	c.owing.note()
-	if len(debts) > 0 && len(left) == 0 {
-		c.log.Info("what was granted without the store is charged there", "provider", provider, "charges", len(debts))
-	}
 }
 
-// endOutage has nothing more decided here, and returns what is owed for what was.
-func (c *Coordinator) endOutage(provider string) []*debt {
-	v, ok := c.outages.Load(provider)
-	if !ok {
-		return nil
-	}
-	o := v.(*outage)
-	o.deciding.Lock()
-	o.over = true
-	o.deciding.Unlock()
-	c.outages.Delete(provider)
-	c.away.Add(-1)
-	return o.debts(c, provider)
-}
-
-// debts are what is owed for what was granted. Nobody decides here any more.
-func (o *outage) debts(c *Coordinator, provider string) (all []*debt) {
-	levels := map[tallied]int64{}
-	o.counters.Range(func(at, how any) bool {
-		levels[at.(tallied)] = o.level(c, provider, how.(charged))
-		return true
-	})
-	o.holds.Range(func(id, ask any) bool {
-		if d := o.holdDebt(c, provider, id.(string), ask.(*Ask)); d != nil {
-			for _, l := range d.lines {
-				at := tallied{l.Limit, l.Subject, l.Model}
-				levels[at] = max(0, levels[at]-l.Cost)
-			}
-			all = append(all, d)
-		}
-		return true
-	})
-	o.once.Range(func(_, ask any) bool {
-		if d := c.onceDebt(provider, ask.(*Ask)); d != nil {
-			all = append(all, d)
-		}
-		return true
-	})
-	for at, level := range levels {
-		if v, ok := o.counters.Load(at); ok && level > 0 {
-			how := v.(charged)
-			how.line.Cost = level
-			all = append(all, &debt{keyID: how.keyID, pool: how.pool, lines: []reservedLine{how.line}})
-		}
-	}
-	return all
-}
-
-// level is what a counter holds now: of a rate what has not drained, of a quota what was charged in the window that holds.
-func (o *outage) level(c *Coordinator, provider string, how charged) int64 {
-	policy, line := c.lastKnown(provider), &how.line
-	if policy == nil { // deleted meanwhile
-		return 0
-	}
-	t := c.knownAs(provider, policy, how.keyID, how.pool).termsOf(line)
-	if t == nil {
-		return 0
-	}
-	here := o.terms(t)
-	here.Counter = line.Counter // as it was when it was charged
-	for range maxRounds {
-		now := c.now()
-		charge := Charge{Provider: provider, DryRun: true, NotAfter: forever, Lines: []Line{{Terms: here, Subject: line.Subject, Model: line.Model, Window: t.windowAt(now)}}}
-		o.store.Decide(context.Background(), []*Charge{&charge})
-		if charge.Outcome.Verdict == Granted {
-			return charge.Lines[0].State.whole()
-		}
-	}
-	return 0
-}
-
-// holdDebt is that of a hold, unless it has expired: then what it reserved is what its counters hold, and it has no slots.
-func (o *outage) holdDebt(c *Coordinator, provider, permitID string, ask *Ask) *debt {
-	h, err := o.store.Hold(context.Background(), provider, permitID)
-	if err != nil || h.Status != HoldOpen || h.Expires <= h.Seen {
-		return nil
-	}
-	r, err := readReservation(h.Body)
-	if err != nil {
-		return nil
-	}
-	return &debt{permitID: permitID, expires: h.Expires, ask: ask, keyID: r.KeyID, pool: r.Pool, lines: r.Lines}
-}
-
-// onceDebt is that of a remembered grant, whose cost is part of what its counters hold.
-func (c *Coordinator) onceDebt(provider string, ask *Ask) *debt {
-	policy := c.lastKnown(provider)
-	if policy == nil {
-		return nil
-	}
-	a := &attempt{ask: ask, now: c.now()}
-	a.charge.Provider = provider
-	a.resolve(c.known(provider, policy, ask.KeyID, ""))
-	r := a.reservation()
-	return &debt{ask: ask, keyID: r.KeyID, pool: r.Pool, lines: r.Lines}
-}
-
-// charge charges debts in the store, and returns those that it gave no answer to. Each is charged once: a charge without an
-// answer is taken back by the store.
+// charge charges debts in the store until the context ends, and returns those that are left. Each is charged once: a charge
+// that the store gives no answer to is taken back by it.
 func (c *Coordinator) charge(ctx context.Context, provider string, debts []*debt) (left []*debt) {
 	const batch = 100
 	for chunk := range slices.Chunk(debts, batch) {
-		if len(left) > 0 {
+		if len(left) > 0 || ctx.Err() != nil {
 			left = append(left, chunk...)
 			continue
 		}

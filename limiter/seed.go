@@ -54,6 +54,7 @@ func (c *Coordinator) Assume(docs ProviderDocs) error {
 		c.entries.Add(DocID{docs.Provider, e.Entry.Kind, e.Name}, v)
 	}
 	c.assumed.Store(docs.Provider, v)
+	c.cutOff.Store(true)
 	return nil
 }
 
