@@ -113,7 +113,7 @@ func NewMetrics(version string, c *limiter.Coordinator) *Metrics {
 		return 0
 	})
 	putBack := prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Name: "permitd_documents_put_back_total", Help: "Policies and entries that this instance put back into a store that had lost them.",
+		Name: "permitd_documents_restored_total", Help: "Policies and entries that this instance put back into a store that had lost them.",
 	}, func() float64 { return float64(c.PutBack()) })
 	r.MustRegister(degraded, putBack, m.inFlight, m.revision, durations, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

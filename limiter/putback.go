@@ -73,11 +73,13 @@ func (c *Coordinator) keptPolicy(ctx context.Context, provider string, r Record)
 	if !ok {
 		return r, nil
 	}
-	if v := known.(*policyView); !lost(v.record, r) {
-		if r.Losses > v.record.Losses {
+	id, before := DocID{Provider: provider}, known.(*policyView).record
+	r, err := c.surely(ctx, id, before, r)
+	if err != nil || !lost(before, r) {
+		if err == nil && r.Losses > before.Losses {
 			c.rescueEntries(provider)
 		}
-		return r, nil
+		return r, err
 	}
 	if !c.rescue.policy.TryLock() {
 		return r, fmt.Errorf("%w: it has lost documents, which are being put back", ErrStoreUnavailable)
@@ -89,7 +91,7 @@ func (c *Coordinator) keptPolicy(ctx context.Context, provider string, r Record)
 			return r, nil
 		}
 		v := known.(*policyView)
-		stored, err := c.store.Swap(ctx, DocID{Provider: provider}, r.Tag, v.record.putBack(r))
+		stored, err := c.store.Swap(ctx, id, r.Tag, v.record.putBack(r))
 		switch {
 		case err == nil:
 			c.rescue.done.Add(1)
@@ -102,6 +104,15 @@ func (c *Coordinator) keptPolicy(ctx context.Context, provider string, r Record)
 		r = stored
 	}
 	return r, fmt.Errorf("%w: it loses documents faster than they can be put back", ErrStoreUnavailable)
+}
+
+// surely is a record that was read, or, where it seems that something was lost, what is read now: the first may have been read
+// before what is known was written.
+func (c *Coordinator) surely(ctx context.Context, id DocID, known, r Record) (Record, error) {
+	if !lost(known, r) {
+		return r, nil
+	}
+	return c.store.Load(ctx, id)
 }
 
 // rescueEntries has the entries of a provider looked after that are known here.
@@ -176,6 +187,10 @@ func (c *Coordinator) keptEntry(ctx context.Context, id DocID, r Record) (Record
 		if v, ok = c.entries.Peek(id); !ok || r.Tag == "" {
 			return r, nil
 		}
+	}
+	r, err := c.surely(ctx, id, v.record, r)
+	if err != nil {
+		return r, err
 	}
 	if policy, known := c.policies.Load(id.Provider); known && lost(v.record, r) && policy.(*policyView).record.Generation == v.record.Generation {
 		stored, err := c.store.Swap(ctx, id, r.Tag, v.record.putBack(r))
