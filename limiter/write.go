@@ -91,6 +91,9 @@ func (c *Coordinator) writePolicy(ctx context.Context, provider string, e Edit, 
 		return WrittenPolicy{}, err
 	}
 	v, err := c.adoptPolicy(ctx, provider, r)
+	if err == nil && v.record.Tag != r.Tag { // somebody has written since
+		v, err = newPolicyView(r)
+	}
 	if err != nil {
 		return WrittenPolicy{}, err
 	}
