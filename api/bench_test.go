@@ -12,6 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/permitd/permitd/limiter"
+	"github.com/permitd/permitd/limiter/memstore"
 )
 
 // The goal is that a permit over HTTP, decided by the embedded store under two limits, costs at most 1/0.85 of what a
@@ -42,7 +43,7 @@ func BenchmarkAuthorizedPermitHandler(b *testing.B) {
 
 // BenchmarkPermitMetrics is what the metrics add to a permit.
 func BenchmarkPermitMetrics(b *testing.B) {
-	m := NewMetrics("test")
+	m := NewMetrics("test", limiter.New(memstore.New(memstore.Options{})))
 	ask := &limiter.Ask{Provider: "openrouter"}
 	d := &limiter.Decision{Allowed: true, Provider: "openrouter", Revision: 7, Limits: make([]limiter.LimitStatus, 2)}
 	b.ReportAllocs()

@@ -36,5 +36,8 @@ func (s *Server) ready(c echo.Context) error {
 	case stopping:
 		return writeJSON(c, http.StatusServiceUnavailable, []byte(`{"status":"stopping"}`))
 	}
+	if s.coordinator.Degraded() {
+		return writeJSON(c, http.StatusOK, []byte(`{"status":"degraded"}`))
+	}
 	return writeJSON(c, http.StatusOK, []byte(`{"status":"ready"}`))
 }

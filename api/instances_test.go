@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"log/slog"
 	"testing"
 	"time"
 
@@ -18,7 +17,7 @@ func TestInstances(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	left := make(chan struct{})
 	go func() {
-		s.coordinator.Attend(ctx, "1.2.3", slog.New(slog.DiscardHandler))
+		s.coordinator.Attend(ctx, "1.2.3")
 		close(left)
 	}()
 	defer func() { cancel(); <-left }()

@@ -21,6 +21,7 @@ type Metrics struct {
 	permits     *counters[permitLabels]
 	denials     *counters[limitLabels]
 	wouldDeny   *counters[limitLabels]
+	degraded    *counters[permitLabels]
 	uncharged   *counters[limitLabels]
 	holdsClosed *counters[holdLabels]
 	requests    *counters[requestLabels]
@@ -57,8 +58,8 @@ var durationBuckets = []float64{50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3,
 // timedRoutes are those that clients wait for before and after each call.
 var timedRoutes = []string{permitsPath, batchPath, settlePath, cancelPath, extendPath}
 
-// NewMetrics are those of a process of that version.
-func NewMetrics(version string) *Metrics {
+// NewMetrics are those of a process of that version, which has one coordinator.
+func NewMetrics(version string, c *limiter.Coordinator) *Metrics {
 	r := prometheus.NewRegistry()
 	m := &Metrics{
 		registry: r,
@@ -71,6 +72,9 @@ func NewMetrics(version string) *Metrics {
 		wouldDeny: newCounters(r, "permitd_would_deny_total",
 			"Times that a shadow limit would have refused a permit that was granted or denied without it.",
 			limitLabels.values, "provider", "limit"),
+		degraded: newCounters(r, "permitd_degraded_permits_total",
+			"Permits that were granted or denied without the store, as on_store_failure says. They count in permitd_permits_total too.",
+			func(l permitLabels) []string { return []string{l.provider, l.outcome} }, "provider", "outcome"),
 		uncharged: newCounters(r, "permitd_uncharged_units_total",
 			"Units that calls used, by what their permits were settled to, and that were not charged, being more than one amount past the limit.",
 			limitLabels.values, "provider", "limit"),
@@ -100,7 +104,18 @@ func NewMetrics(version string) *Metrics {
 		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
 	})
 	build.Set(1)
-	r.MustRegister(m.inFlight, m.revision, durations, build,
+	degraded := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "permitd_degraded", Help: "1 while permits are decided without the store, else 0.",
+	}, func() float64 {
+		if c.Degraded() {
+			return 1
+		}
+		return 0
+	})
+	putBack := prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "permitd_documents_restored_total", Help: "Policies and entries that this instance put back into a store that had lost them.",
+	}, func() float64 { return float64(c.PutBack()) })
+	r.MustRegister(degraded, putBack, m.inFlight, m.revision, durations, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -126,6 +141,9 @@ func (m *Metrics) decided(d *limiter.Decision) {
 		outcome = outcomeGranted
 	}
 	m.permits.of(permitLabels{d.Provider, outcome}).Inc()
+	if d.Degraded {
+		m.degraded.of(permitLabels{d.Provider, outcome}).Inc()
+	}
 	m.applied(d.Provider, d.Revision)
 	for i := range d.Limits {
 		switch l := &d.Limits[i]; {

@@ -80,7 +80,7 @@ func New(c *limiter.Coordinator, opts Options) *Server {
 		echo:        echo.New(),
 	}
 	if s.metrics == nil {
-		s.metrics = NewMetrics(version)
+		s.metrics = NewMetrics(version, c)
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

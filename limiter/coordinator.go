@@ -7,7 +7,9 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +28,17 @@ type Coordinator struct {
 	skew     atomic.Int64 // store time less this machine's time, in microseconds, as last seen
 	attempts sync.Pool
 	self     atomic.Pointer[Instance] // while it attends
+	peers    atomic.Pointer[peers]    // the instances last seen
+
+	log          *slog.Logger
+	makeStandIn  func(clock func() Instant) Store
+	minInstances int64
+	assumed      sync.Map     // provider → *policyView: what holds until the store has said what does
+	outages      sync.Map     // provider → *outage
+	away         atomic.Int64 // how many those are
+	cutOff       atomic.Bool  // the last heartbeat failed
+	owing        owing
+	rescue       rescue
 }
 
 const (
@@ -37,13 +50,16 @@ const (
 )
 
 // New is a coordinator over a store.
-func New(store Store) *Coordinator {
+func New(store Store, options ...Option) *Coordinator {
 	entries, err := lru.New[DocID, *entryView](entryCacheSize)
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
-	c := &Coordinator{store: store, entries: entries}
+	c := &Coordinator{store: store, entries: entries, minInstances: 1, log: slog.New(slog.DiscardHandler)}
 	c.attempts.New = func() any { return &attempt{charge: Charge{Lines: make([]Line, 0, MaxLimitsPerAsk)}} }
+	for _, set := range options {
+		set(c)
+	}
 	return c
 }
 
@@ -51,7 +67,10 @@ func New(store Store) *Coordinator {
 // that nothing was charged.
 func (c *Coordinator) Acquire(ctx context.Context, ask Ask) (*Decision, error) {
 	a := c.begin(&ask)
-	c.run(ctx, []*attempt{a})
+	if !c.decidedHere(ctx, a) {
+		c.run(ctx, []*attempt{a})
+		c.standIn(a)
+	}
 	return c.end(a)
 }
 
@@ -67,7 +86,16 @@ func (c *Coordinator) AcquireBatch(ctx context.Context, asks []Ask) []Result {
 	for i := range asks {
 		attempts[i] = c.begin(&asks[i])
 	}
-	c.run(ctx, slices.Clone(attempts))
+	var open []*attempt
+	for _, a := range attempts {
+		if !c.decidedHere(ctx, a) {
+			open = append(open, a)
+		}
+	}
+	c.run(ctx, slices.Clone(open))
+	for _, a := range open {
+		c.standIn(a)
+	}
 	results := make([]Result, len(asks))
 	for i, a := range attempts {
 		results[i].Decision, results[i].Err = c.end(a)
@@ -168,7 +196,10 @@ func (c *Coordinator) round(ctx context.Context, open []*attempt, round int) []*
 	c.store.Decide(ctx, charges)
 	again := asked[:0]
 	for _, a := range asked {
-		done := c.conclude(a)
+		if a.charge.Outcome.Verdict != 0 {
+			c.answered(a.ask.Provider)
+		}
+		done := c.conclude(ctx, a)
 		if !done && round >= maxRounds {
 			a.err, done = fmt.Errorf("%w: the documents change faster than this ask can follow", ErrOverloaded), true
 		}
@@ -218,12 +249,12 @@ func (a *attempt) hold(p *Policy) {
 }
 
 // conclude takes in a store's answer. It returns false when the attempt has to be made again.
-func (c *Coordinator) conclude(a *attempt) bool {
+func (c *Coordinator) conclude(ctx context.Context, a *attempt) bool {
 	o := &a.charge.Outcome
 	c.learn(o.Now)
 	switch o.Verdict {
 	case Stale:
-		a.err = c.adopt(a.ask.Provider, a.charge.KeyID, a.charge.Pool, &o.Current)
+		a.err = c.adopt(ctx, a.ask.Provider, a.charge.KeyID, a.charge.Pool, &o.Current)
 		a.now = 0
 		return a.err != nil
 	case Late:
@@ -259,10 +290,10 @@ func (c *Coordinator) conclude(a *attempt) bool {
 	return true
 }
 
-// adopt takes over the documents that a stale answer brought.
-func (c *Coordinator) adopt(provider, keyID, pool string, current *Current) error {
+// adopt takes over the documents that a stale answer brought, unless the store has lost what is known here.
+func (c *Coordinator) adopt(ctx context.Context, provider, keyID, pool string, current *Current) error {
 	if r := current.Policy; r != nil {
-		if _, err := c.adoptPolicy(provider, *r); err != nil {
+		if _, err := c.adoptPolicy(ctx, provider, *r); err != nil {
 			return err
 		}
 	}
@@ -273,17 +304,28 @@ func (c *Coordinator) adopt(provider, keyID, pool string, current *Current) erro
 		if r == nil {
 			continue
 		}
-		if r.Tag == "" {
-			c.entries.Remove(id)
-			continue
-		}
-		v, err := newEntryView(id.Kind, *r)
-		if err != nil {
+		if err := c.adoptEntry(ctx, id, *r); err != nil {
 			return err
 		}
-		c.entries.Add(id, v)
 	}
 	return nil
+}
+
+// adoptEntry takes over an entry as the store has it.
+func (c *Coordinator) adoptEntry(ctx context.Context, id DocID, r Record) error {
+	r, err := c.keptEntry(ctx, id, r)
+	if err != nil {
+		return err
+	}
+	if r.Tag == "" {
+		c.entries.Remove(id)
+		return nil
+	}
+	v, err := newEntryView(id.Kind, r)
+	if err == nil {
+		c.entries.Add(id, v)
+	}
+	return err
 }
 
 // policy is what is known of a provider, read from the store the first time.
@@ -300,11 +342,17 @@ func (c *Coordinator) livePolicy(ctx context.Context, provider string) (*policyV
 	if err != nil {
 		return nil, err
 	}
-	return c.adoptPolicy(provider, r)
+	return c.adoptPolicy(ctx, provider, r)
 }
 
-func (c *Coordinator) adoptPolicy(provider string, r Record) (*policyView, error) {
+// adoptPolicy takes over a policy as the store has it.
+func (c *Coordinator) adoptPolicy(ctx context.Context, provider string, r Record) (*policyView, error) {
+	r, err := c.keptPolicy(ctx, provider, r)
+	if err != nil {
+		return nil, err
+	}
 	if r.deleted() {
+		c.assumed.Delete(provider)
 		c.policies.Delete(provider)
 		return nil, unknownProvider(provider)
 	}
@@ -312,6 +360,7 @@ func (c *Coordinator) adoptPolicy(provider string, r Record) (*policyView, error
 	if err != nil {
 		return nil, err
 	}
+	c.assumed.Delete(provider)
 	c.policies.Store(provider, v)
 	return v, nil
 }
@@ -374,11 +423,21 @@ func (c *Coordinator) Policies(ctx context.Context) ([]PolicyDoc, error) {
 		}
 		docs = append(docs, d)
 	}
-	c.policies.Range(func(provider, _ any) bool {
-		if _, listed := slices.BinarySearch(names, provider.(string)); !listed {
-			c.policies.Delete(provider)
+	c.policies.Range(func(name, _ any) bool { // not listed: deleted, or lost by the store
+		if _, listed := slices.BinarySearch(names, name.(string)); listed {
+			return true
 		}
-		return true
+		var d PolicyDoc
+		if d, err = c.Policy(ctx, name.(string)); err == nil {
+			docs = append(docs, d)
+		} else if errors.Is(err, ErrUnknownProvider) {
+			err = nil
+		}
+		return err == nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(docs, func(a, b PolicyDoc) int { return strings.Compare(a.Provider, b.Provider) })
 	return docs, nil
 }

@@ -37,6 +37,12 @@
 //   - What is used stays used through edits of amount, per and burst; a raise is felt at once. The time before an edit
 //     drains at the old rate, the time after it at the new one.
 //
+// # Without the store
+//
+// A coordinator with a [StandIn] decides by itself while the store gives no answer, as [OnStoreFailure] says, with its part of each
+// limit. What it granted is charged to the store before that decides again. Documents that the store turns out to have lost are
+// put back.
+//
 // # What is not
 //
 // A permit is granted before the call reaches the provider. Calls that were permitted apart may arrive together, so a
@@ -47,6 +53,7 @@
 //
 // The arithmetic is in rate.go and calendar.go, what it means for a limit in terms.go; a document's way to terms in
 // policy.go, entry.go, record.go and view.go; an ask's way through them in resolve.go and coordinator.go, a hold's in hold.go
-// and settle.go, once.go for what is granted once. The contract for stores is store.go, with package memstore the plainest
+// and settle.go, once.go for what is granted once. What is done without the store is in outage.go and share.go, and its way back in debt.go,
+// debts.go, note.go and putback.go. The contract for stores is store.go, with package memstore the plainest
 // example.
 package limiter

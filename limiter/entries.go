@@ -209,12 +209,21 @@ func (id DocID) fault() string {
 
 // resolveEntry reads an entry, and tells where it is kept. A record without a body is none.
 func (c *Coordinator) resolveEntry(ctx context.Context, policy *policyView, id DocID) (DocID, Record, error) {
-	r, err := c.store.Load(ctx, id)
+	r, err := c.loadEntry(ctx, id)
 	if r = r.of(policy.record.Generation); err == nil && r.Root != "" {
 		id.Name = r.Root
-		r, err = c.store.Load(ctx, id)
+		r, err = c.loadEntry(ctx, id)
 	}
 	return id, r.of(policy.record.Generation), err
+}
+
+// loadEntry reads the record of an entry.
+func (c *Coordinator) loadEntry(ctx context.Context, id DocID) (Record, error) {
+	r, err := c.store.Load(ctx, id)
+	if err != nil {
+		return r, err
+	}
+	return c.keptEntry(ctx, id, r)
 }
 
 // stored is the record as an entry that was asked for under id and found at another.

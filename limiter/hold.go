@@ -187,6 +187,7 @@ func (l *reservedLine) settled(asked map[string]int64, actual Costs) int64 {
 // PermitProvider is the provider that a permit id names, or "" where it is not one.
 func PermitProvider(id string) string {
 	const random = 1 + 22 // "_" and 128 bits in base64url
+	id, _ = cutNote(id)
 	rest, ok := strings.CutPrefix(id, "p_")
 	if !ok || len(rest) <= random || rest[len(rest)-random] != '_' {
 		return ""

@@ -3,7 +3,6 @@ package limiter
 import (
 	"context"
 	"crypto/rand"
-	"log/slog"
 	mathrand "math/rand/v2"
 	"time"
 )
@@ -25,16 +24,15 @@ const heartbeat = 2 * time.Second
 
 // Attend has an instance take part until ctx ends: it announces itself, and keeps up with policies that others write, so
 // that even where nobody asks it shows what it would decide by. (No decision depends on that.)
-func (c *Coordinator) Attend(ctx context.Context, version string, log *slog.Logger) {
+func (c *Coordinator) Attend(ctx context.Context, version string) {
 	self := Instance{ID: rand.Text()[:12], Version: version, StartedAt: time.Now().UTC().Truncate(time.Millisecond)}
 	c.self.Store(&self)
 	for {
-		_, err := c.Policies(ctx)
-		if _, failed := c.store.Instances(ctx, c.Self()); failed != nil {
-			err = failed
-		}
-		if err != nil && ctx.Err() == nil {
-			log.Debug("could not keep up with the other instances", "error", err)
+		if err := c.keepUp(ctx); ctx.Err() == nil {
+			c.cutOff.Store(err != nil)
+			if err != nil {
+				c.log.Debug("could not keep up with the other instances", "error", err)
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -44,6 +42,19 @@ func (c *Coordinator) Attend(ctx context.Context, version string, log *slog.Logg
 	}
 }
 
+// keepUp takes part once.
+func (c *Coordinator) keepUp(ctx context.Context) error {
+	all, err := c.store.Instances(ctx, c.Self())
+	if err != nil {
+		return err
+	}
+	c.seen(all)
+	c.reachable()
+	c.resumeRescues()
+	_, err = c.Policies(ctx)
+	return err
+}
+
 // Self is this instance as it stands, or nil before [Coordinator.Attend].
 func (c *Coordinator) Self() *Instance {
 	self := c.self.Load()
@@ -51,6 +62,7 @@ func (c *Coordinator) Self() *Instance {
 		return nil
 	}
 	now := *self
+	now.Degraded = c.Degraded()
 	now.Applied = map[string]int64{}
 	c.policies.Range(func(provider, v any) bool {
 		now.Applied[provider.(string)] = v.(*policyView).record.Revision

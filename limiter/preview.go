@@ -33,11 +33,14 @@ func (c *Coordinator) Preview(ctx context.Context, provider string, p *Policy, a
 // proposed is a policy as it would be in force, and the record that is.
 func (c *Coordinator) proposed(ctx context.Context, provider string, p *Policy) (*policyView, Record, error) {
 	r, err := c.store.Load(ctx, DocID{Provider: provider})
+	if err == nil {
+		r, err = c.keptPolicy(ctx, provider, r)
+	}
 	if err != nil {
 		return nil, r, err
 	}
 	if p == nil {
-		v, err := c.adoptPolicy(provider, r)
+		v, err := c.adoptPolicy(ctx, provider, r)
 		return v, r, err
 	}
 	next, _ := r.nextPolicy(p)
@@ -66,7 +69,7 @@ func (c *Coordinator) previewOne(ctx context.Context, a *attempt, v *policyView,
 	switch o.Verdict {
 	case Stale:
 		o.Current.Policy = nil // read anew
-		a.err, a.now = c.adopt(a.ask.Provider, a.charge.KeyID, a.charge.Pool, &o.Current), 0
+		a.err, a.now = c.adopt(ctx, a.ask.Provider, a.charge.KeyID, a.charge.Pool, &o.Current), 0
 		return
 	case Late:
 		a.now = o.Now
@@ -83,5 +86,5 @@ func (c *Coordinator) previewOne(ctx context.Context, a *attempt, v *policyView,
 			o.Verdict = Denied
 		}
 	}
-	c.conclude(a)
+	c.conclude(ctx, a)
 }

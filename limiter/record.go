@@ -27,6 +27,7 @@ type Record struct {
 	Generation string           `json:"generation,omitempty"`
 	Body       []byte           `json:"body,omitempty"` // as written
 	Tracks     map[string]Track `json:"tracks,omitempty"`
+	Losses     int64            `json:"losses,omitempty"` // how often it was put back (see putback.go)
 
 	// Of the entry of a key that was rotated (see rotate.go):
 	Root    string `json:"root,omitempty"`    // the key id under which the entry is kept; nothing else counts then
@@ -73,7 +74,7 @@ func (r Record) deleted() bool { return r.Body == nil }
 
 // successor is the record that follows r once the store has set its time.
 func (r Record) successor() Record {
-	return Record{Revision: r.Revision + 1, Tag: newTag(), Generation: r.Generation}
+	return Record{Revision: r.Revision + 1, Tag: newTag(), Generation: r.Generation, Losses: r.Losses}
 }
 
 // again is the record that follows r when nothing changes.

@@ -40,7 +40,7 @@ func (c *Coordinator) Reset(ctx context.Context, q ResetQuery, e Edit) (limits [
 	var stored Record
 	if q.KeyID == "" && q.Pool == "" {
 		stored, err = c.swap(ctx, q.Provider, e, func(r Record) (Record, error) {
-			v, err := c.adoptPolicy(q.Provider, r)
+			v, err := c.adoptPolicy(ctx, q.Provider, r)
 			if err != nil {
 				return Record{}, err
 			}

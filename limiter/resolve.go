@@ -48,6 +48,17 @@ func (c *Coordinator) known(provider string, policy *policyView, keyID, pool str
 	return k
 }
 
+// knownAs is what is known of a provider and a key that was in a pool ("" for none) when it was charged.
+func (c *Coordinator) knownAs(provider string, policy *policyView, keyID, pool string) known {
+	k := c.known(provider, policy, keyID, pool)
+	if k.poolName != pool {
+		if k.poolName, k.pool = pool, k.key; pool != "" {
+			k.pool = c.entry(provider, policy, PoolEntry, pool)
+		}
+	}
+	return k
+}
+
 // entry is what is known of an entry, or nil.
 func (c *Coordinator) entry(provider string, policy *policyView, kind EntryKind, name string) *entryView {
 	v, _ := c.entries.Get(DocID{provider, kind, name})

@@ -30,6 +30,34 @@ const (
 	SeedDiffers                       // the store has another policy, which stays in force
 )
 
+// seedNote is what the history says of a policy that Seed stored.
+const seedNote = "stored at start, from the file of policies"
+
+// assumedGeneration is that of documents that are not in the store.
+const assumedGeneration = "assumed"
+
+// Assume has asks for a provider decided by these documents, as [StandIn] does, until the store has said which are in force.
+func (c *Coordinator) Assume(docs ProviderDocs) error {
+	r, _ := Record{}.nextPolicy(docs.Policy)
+	r.Revision, r.Tag, r.Generation, r.At = 0, "", assumedGeneration, c.now()
+	v, err := newPolicyView(r.Stamped())
+	if err != nil {
+		return err
+	}
+	for _, e := range docs.Entries {
+		r := Record{}.nextEntry(e.Entry, assumedGeneration)
+		r.Revision, r.Tag, r.At = 0, "", c.now()
+		v, err := newEntryView(e.Entry.Kind, r.Stamped())
+		if err != nil {
+			return err
+		}
+		c.entries.Add(DocID{docs.Provider, e.Entry.Kind, e.Name}, v)
+	}
+	c.assumed.Store(docs.Provider, v)
+	c.cutOff.Store(true)
+	return nil
+}
+
 // Seed stores documents of a provider that the store does not know. What is stored already, tuned by operators perhaps,
 // is left as it is. Instances that start together may all call it: the documents are stored once.
 func (c *Coordinator) Seed(ctx context.Context, docs ProviderDocs) (SeedResult, error) {
@@ -40,7 +68,7 @@ func (c *Coordinator) Seed(ctx context.Context, docs ProviderDocs) (SeedResult, 
 	}
 	if r.Tag == "" {
 		next, _ := r.nextPolicy(docs.Policy)
-		next.Note = "stored at start, from the file of policies"
+		next.Note = seedNote
 		for _, e := range docs.Entries { // before the policy, so that whoever sees the provider sees its entries
 			if err := c.seedEntry(ctx, docs.Provider, next.Generation, e); err != nil {
 				return 0, fmt.Errorf("%s entry %s: %w", e.Entry.Kind, e.Name, err)

@@ -74,15 +74,38 @@ func (c *Coordinator) close(ctx context.Context, permitID string, status HoldSta
 // costOf is what a line should have cost, given what the ask named.
 type costOf func(l *reservedLine, asked map[string]int64) int64
 
-// amend has the store close or extend a hold, under the documents in force, and returns it as it is then.
+// amend has a hold closed or extended, where its record is, and returns it as it is then.
 func (c *Coordinator) amend(ctx context.Context, permitID string, k *Closing, cost costOf) (*Hold, *reservation, error) {
-	k.Provider, k.PermitID = PermitProvider(permitID), permitID
+	id, note := cutNote(permitID)
+	k.Provider, k.PermitID = PermitProvider(id), id
 	if k.Provider == "" {
 		return nil, nil, ErrUnknownPermit
 	}
+	if o, ok := c.outages.Load(k.Provider); ok && note != "" {
+		if h, r, err, here := o.(*outage).amend(ctx, c, k, cost); here {
+			return h, r, err
+		}
+	}
 	ctx, cancel := c.patient(ctx, time.Now(), 1)
 	defer cancel()
-	h, err := c.store.Hold(ctx, k.Provider, permitID)
+	h, r, err := c.amendAt(ctx, place{c.store, c.policy, nil}, k, cost)
+	if note != "" && (errors.Is(err, ErrUnknownPermit) || errors.Is(err, ErrStoreUnavailable)) {
+		return c.amendLater(k, note, cost, err)
+	}
+	return h, r, err
+}
+
+// place is where a hold is kept: a store, where the policy that it goes by is read, and how the terms of its limits stand
+// there (nil: as they are). Where they stand otherwise, no documents are.
+type place struct {
+	store  Store
+	policy func(ctx context.Context, provider string) (*policyView, error)
+	terms  func(*Terms) *Terms
+}
+
+// amendAt has a store close or extend a hold, under the documents in force.
+func (c *Coordinator) amendAt(ctx context.Context, at place, k *Closing, cost costOf) (*Hold, *reservation, error) {
+	h, err := at.store.Hold(ctx, k.Provider, k.PermitID)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -96,10 +119,10 @@ func (c *Coordinator) amend(ctx context.Context, permitID string, k *Closing, co
 	}
 	now := h.Seen
 	for range maxRounds {
-		if err := c.resolveClosing(ctx, k, &h, &r, now, cost); err != nil {
+		if err := c.resolveClosing(ctx, at, k, &h, &r, now, cost); err != nil {
 			return nil, nil, err
 		}
-		c.store.CloseHold(ctx, k)
+		at.store.CloseHold(ctx, k)
 		o := &k.Outcome
 		now = o.Now
 		switch o.Verdict {
@@ -109,7 +132,7 @@ func (c *Coordinator) amend(ctx context.Context, permitID string, k *Closing, co
 			}
 			return &o.Hold, &r, nil
 		case Stale:
-			if err := c.adopt(k.Provider, k.KeyID, k.Pool, &o.Current); err != nil && !errors.Is(err, ErrUnknownProvider) {
+			if err := c.adopt(ctx, k.Provider, k.KeyID, k.Pool, &o.Current); err != nil && !errors.Is(err, ErrUnknownProvider) {
 				return nil, nil, err
 			}
 		case Late:
@@ -122,22 +145,17 @@ func (c *Coordinator) amend(ctx context.Context, permitID string, k *Closing, co
 
 // resolveClosing fills in the lines of a hold: the counters as they are now, and what is to be changed. One that is no more
 // has no terms.
-func (c *Coordinator) resolveClosing(ctx context.Context, closing *Closing, h *Hold, r *reservation, now Instant, cost costOf) error {
-	policy, err := c.policy(ctx, closing.Provider)
+func (c *Coordinator) resolveClosing(ctx context.Context, at place, closing *Closing, h *Hold, r *reservation, now Instant, cost costOf) error {
+	policy, err := at.policy(ctx, closing.Provider)
 	if errors.Is(err, ErrUnknownProvider) { // deleted; the hold is closed all the same
 		var deleted Record
-		deleted, err = c.store.Load(ctx, DocID{Provider: closing.Provider})
+		deleted, err = at.store.Load(ctx, DocID{Provider: closing.Provider})
 		policy = &policyView{record: deleted, policy: &Policy{}}
 	}
 	if err != nil {
 		return err
 	}
-	k := c.known(closing.Provider, policy, r.KeyID, "")
-	if k.poolName != r.Pool { // it was in another when it was charged
-		if k.poolName, k.pool = r.Pool, k.key; r.Pool != "" {
-			k.pool = c.entry(closing.Provider, policy, PoolEntry, r.Pool)
-		}
-	}
+	k := c.knownAs(closing.Provider, policy, r.KeyID, r.Pool)
 	closing.KeyID, closing.Pool, closing.Once = k.keyID, k.poolName, r.Once
 	closing.Stamps, closing.Lines = k.stamps(), closing.Lines[:0]
 	for i := range r.Lines {
@@ -155,6 +173,14 @@ func (c *Coordinator) resolveClosing(ctx context.Context, closing *Closing, h *H
 			l.Reserved = max(receipt.Units, min(l.Cost, l.Reserved))
 		}
 		closing.Lines = append(closing.Lines, l)
+	}
+	if at.terms != nil {
+		closing.Stamps = Stamps{}
+		for i := range closing.Lines {
+			if l := &closing.Lines[i]; l.Terms != nil {
+				l.Terms = at.terms(l.Terms)
+			}
+		}
 	}
 	return nil
 }

@@ -90,7 +90,10 @@ func (c *Coordinator) writePolicy(ctx context.Context, provider string, e Edit, 
 	if err != nil {
 		return WrittenPolicy{}, err
 	}
-	v, err := c.adoptPolicy(provider, r)
+	v, err := c.adoptPolicy(ctx, provider, r)
+	if err == nil && v.record.Tag != r.Tag { // somebody has written since
+		v, err = newPolicyView(r)
+	}
 	if err != nil {
 		return WrittenPolicy{}, err
 	}
@@ -102,6 +105,9 @@ func (c *Coordinator) writePolicy(ctx context.Context, provider string, e Edit, 
 func (c *Coordinator) swap(ctx context.Context, provider string, e Edit, next func(Record) (Record, error)) (Record, error) {
 	id := DocID{Provider: provider}
 	r, err := c.store.Load(ctx, id)
+	if err == nil {
+		r, err = c.keptPolicy(ctx, provider, r)
+	}
 	for err == nil {
 		if !e.holds(r) {
 			return Record{}, conflict(r)

@@ -37,7 +37,7 @@ func open(cfg *config, c *limiter.Coordinator, throttle api.Throttle) (faces, er
 		all[1].title, all[1].addr, all[1].surface = "permitd admin", cfg.adminAddr, api.AllButPermits
 	}
 	var fs faces
-	metrics := api.NewMetrics(moduleVersion())
+	metrics := api.NewMetrics(moduleVersion(), c)
 	for _, one := range all {
 		l, err := net.Listen("tcp", one.addr)
 		if err != nil {

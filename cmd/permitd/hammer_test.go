@@ -13,11 +13,14 @@ import (
 	"time"
 )
 
+// hammerPolicies have nothing decided without Redis, which may seem to be away on a busy machine.
 const hammerPolicies = `providers:
   bound:
+    on_store_failure: deny
     limits:
       tokens: {scope: provider, kind: rate, unit: tokens, amount: 5000, per: 1s, burst: 5000}
   stock:
+    on_store_failure: deny
     limits:
       all:  {scope: provider, kind: quota, amount: 1000000, per: month}
       acct: {scope: pool, kind: quota, amount: 1000000, per: month}

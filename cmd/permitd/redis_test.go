@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/permitd/permitd/limiter/redisstore/redistest"
 )
@@ -62,9 +63,90 @@ func TestSharedHammered(t *testing.T) {
 	t.Run("denied by key", func(t *testing.T) { testDeniedByKeyChargesNobodyElse(t, instances...) })
 }
 
+// TestWithoutItsRedis starts before its Redis does, and goes through one that ends and comes back empty.
 func TestWithoutItsRedis(t *testing.T) {
 	server := redistest.Start(t)
 	server.Kill()
+	i := start(t, "--redis-url", server.URL(), "--policies", file(t, "p.yaml", quotaPolicies), "--min-instances", "2")
+	granted := i.grantsAll(t, true)
+	if granted != 5 {
+		t.Errorf("%d of a quota of 10 granted without Redis, want the share of one of two", granted)
+	}
+	if status, text, err := i.get("/readyz"); status != 200 || text != `{"status":"degraded"}`+"\n" && text != `{"status":"degraded"}` {
+		t.Errorf("%d %q %v", status, text, err)
+	}
+	if n := strings.Count(i.log.String(), "Redis does not answer"); n != 1 {
+		t.Errorf("said %d times:\n%s", n, i.log)
+	}
+	server.Run()
+	i.becomes(t, "ready")
+	if more := i.grantsAll(t, false); granted+more != 10 {
+		t.Errorf("%d granted without Redis and %d with it, of a quota of 10", granted, more)
+	}
+	if status, text := i.as("", "PATCH", i.url+"/v1/providers/p", `{"limits":{"all":{"amount":30}}}`, "Content-Type", "application/merge-patch+json"); status != 200 {
+		t.Fatalf("%d %s", status, text)
+	}
+	if status, text := i.permit(`{"provider":"p","key":"sk-1"}`); status != 200 { // has the instance see what it wrote
+		t.Fatalf("%d %s", status, text)
+	}
+
+	server.Kill()
+	if more := i.grantsAll(t, true); more != 15 {
+		t.Errorf("%d granted without Redis, want the share of one of two", more)
+	}
+	server.Run()
+	i.becomes(t, "ready")
+	status, text, err := i.get("/v1/providers/p")
+	if status != 200 || !strings.Contains(text, `"amount":30`) || !strings.Contains(text, `"revision":3`) {
+		t.Errorf("what was tuned is not put back: %d %s %v", status, text, err)
+	}
+	// The usage from before is lost with Redis' data, that from meanwhile is not.
+	if more := i.grantsAll(t, false); more != 15 {
+		t.Errorf("%d granted, want 15 of 30", more)
+	}
+}
+
+const quotaPolicies = `providers:
+  p:
+    limits:
+      all: {scope: provider, kind: quota, amount: 10, per: month}
+`
+
+// grantsAll asks until it is denied, and returns how often it was granted.
+func (i *instance) grantsAll(t *testing.T, degraded bool) (granted int) {
+	t.Helper()
+	for range 100 {
+		status, text := i.permit(`{"provider":"p","key":"sk-1"}`)
+		if status != 200 && status != 429 || strings.Contains(text, `"degraded":true`) != degraded {
+			t.Fatalf("%d %s", status, text)
+		}
+		if status == 429 {
+			return granted
+		}
+		granted++
+	}
+	t.Fatal("never denied")
+	return 0
+}
+
+// becomes waits until /readyz has a status.
+func (i *instance) becomes(t *testing.T, status string) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if _, text, err := i.get("/readyz"); err == nil && strings.Contains(text, status) {
+			return
+		}
+	}
+	t.Fatalf("it does not become %s; logged %s", status, i.log)
+}
+
+func TestWrongPasswordIsRefused(t *testing.T) {
+	server := redistest.Start(t)
+	c := server.Client()
+	defer c.Close()
+	if err := c.ConfigSet(t.Context(), "requirepass", "secret").Err(); err != nil {
+		t.Fatal(err)
+	}
 	code, _, stderr := call(t, "", "--addr", "127.0.0.1:0", "--redis-url", server.URL())
 	if code != 1 || !strings.Contains(stderr, "can't use this Redis") || strings.Count(strings.TrimSpace(stderr), "\n") != 0 {
 		t.Errorf("exit %d\n%s", code, stderr)

@@ -34,13 +34,17 @@ func (c *serveCommand) run(ctx context.Context, given settings, stdout, stderr i
 // serve runs permitd until ctx ends, and then drains it.
 func serve(ctx context.Context, cfg *config, stdout io.Writer) error {
 	cfg.warn(cfg.log)
-	store, end, err := openStore(ctx, cfg)
+	for _, w := range cfg.policies.Warnings {
+		cfg.log.Warn("policies", "file", w.File, "line", w.Line, "warning", w.Message)
+	}
+	store, end, err := openStore(cfg)
 	if err != nil {
 		return err
 	}
 	defer end()
-	coordinator := limiter.New(store)
-	if err := seed(ctx, coordinator, cfg.policies, cfg.log); err != nil {
+	coordinator := limiter.New(store, limiter.StandIn(standIn), limiter.MinInstances(cfg.minInstances), limiter.Log(cfg.log))
+	joined, err := joinAtStart(ctx, cfg, store, coordinator)
+	if err != nil {
 		return err
 	}
 	throttle, end, err := openThrottle(ctx, cfg)
@@ -56,7 +60,11 @@ func serve(ctx context.Context, cfg *config, stdout io.Writer) error {
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	defer stop()
-	beside.Go(func() { coordinator.Attend(serving, moduleVersion(), cfg.log) })
+	beside.Go(func() {
+		if joined || joinLater(serving, cfg, store, coordinator) {
+			coordinator.Attend(serving, moduleVersion())
+		}
+	})
 	if cfg.file != nil {
 		beside.Go(func() { cfg.file.follow(serving) })
 	}
@@ -65,9 +73,6 @@ func serve(ctx context.Context, cfg *config, stdout io.Writer) error {
 
 // seed stores policies of providers that the store does not know.
 func seed(ctx context.Context, c *limiter.Coordinator, f *policyfile.File, log *slog.Logger) error {
-	for _, w := range f.Warnings {
-		log.Warn("policies", "file", w.File, "line", w.Line, "warning", w.Message)
-	}
 	for _, docs := range f.Providers {
 		result, err := c.Seed(ctx, docs)
 		if err != nil {

@@ -23,12 +23,16 @@ type config struct {
 	redisURL     string        // "": in memory
 	redisPrefix  string
 	policies     *policyfile.File
+	minInstances int
 	drainDelay   time.Duration
 	log          *slog.Logger
 }
 
 // maxDrainDelay is longer than any load balancer takes to notice.
 const maxDrainDelay = time.Hour
+
+// maxInstances of permitd share a limit.
+const maxInstances = 10_000
 
 // config checks the settings of serve. The error has a line for every fault, nearly always one.
 func (c *serveCommand) config(given settings, stderr io.Writer) (*config, error) {
@@ -43,6 +47,10 @@ func (c *serveCommand) config(given settings, stderr io.Writer) (*config, error)
 	cfg.drainDelay, err = time.ParseDuration(c.DrainDelay)
 	if err != nil || cfg.drainDelay < 0 || cfg.drainDelay > maxDrainDelay {
 		return nil, given.bad("drain-delay", c.DrainDelay, "must be a duration from 0s to 1h, such as 5s")
+	}
+	cfg.minInstances, err = strconv.Atoi(c.MinInstances)
+	if err != nil || cfg.minInstances < 1 || cfg.minInstances > maxInstances {
+		return nil, given.bad("min-instances", c.MinInstances, "must be a whole number from 1 to 10000")
 	}
 	if cfg.certificates, err = c.certificates(given, cfg.log); err != nil {
 		return nil, err

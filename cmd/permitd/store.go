@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/permitd/permitd/api"
 	"github.com/permitd/permitd/api/throttle"
@@ -13,11 +16,11 @@ import (
 	"github.com/permitd/permitd/limiter/redisstore"
 )
 
-// startPatience is how long Redis is waited for: it may be starting too, or be slow.
+// startPatience is how long Redis is waited for at start: it may be starting too, or be slow.
 const startPatience = 2 * time.Second
 
-// openStore opens the store that the settings ask for. Call end when it is no longer used.
-func openStore(ctx context.Context, cfg *config) (store limiter.Store, end func(), err error) {
+// openStore opens the store that the settings ask for, which need not answer yet. Call end when it is no longer used.
+func openStore(cfg *config) (store limiter.Store, end func(), err error) {
 	if cfg.redisURL == "" {
 		cfg.log.Info("using the embedded in-memory store: counters and tuning are lost at exit")
 		return memstore.New(memstore.Options{}), func() {}, nil
@@ -26,20 +29,90 @@ func openStore(ctx context.Context, cfg *config) (store limiter.Store, end func(
 	if err != nil {
 		return nil, nil, errors.New("the Redis URL can't be used") // settings checked it
 	}
-	warnings, err := s.Check(ctx)
-	for begin := time.Now(); errors.Is(err, limiter.ErrStoreUnavailable) && ctx.Err() == nil && time.Since(begin) < startPatience; {
+	return s, func() { s.Close() }, nil
+}
+
+// standIn is what decides while Redis is away.
+func standIn(clock func() limiter.Instant) limiter.Store {
+	return memstore.New(memstore.Options{Clock: clock})
+}
+
+// joinAtStart has the store take part. Where Redis does not answer, permits are answered without it, by the file of policies,
+// until it is joined later.
+func joinAtStart(ctx context.Context, cfg *config, store limiter.Store, c *limiter.Coordinator) (joined bool, err error) {
+	err = join(ctx, cfg, store, c)
+	for begin := time.Now(); away(err) && ctx.Err() == nil && time.Since(begin) < startPatience; {
 		time.Sleep(startPatience / 20)
-		warnings, err = s.Check(ctx)
+		err = join(ctx, cfg, store, c)
 	}
+	switch {
+	case err == nil || ctx.Err() != nil:
+		return err == nil, nil
+	case !away(err):
+		return false, fmt.Errorf("can't use this Redis (is --redis-url right?): %w", err)
+	}
+	cfg.log.Warn("Redis does not answer: starting without it; permits are answered by the file of policies, as on_store_failure says, until it does", "error", err)
+	for _, docs := range cfg.policies.Providers {
+		if err := c.Assume(docs); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// joinPause is how often a Redis is tried that did not answer at start.
+const joinPause = 250 * time.Millisecond
+
+// joinLater tries until Redis answers. It returns false when ctx ends before.
+func joinLater(ctx context.Context, cfg *config, store limiter.Store, c *limiter.Coordinator) bool {
+	for said := ""; ; {
+		err := join(ctx, cfg, store, c)
+		if err == nil {
+			return true
+		}
+		if !away(err) && err.Error() != said {
+			said = err.Error()
+			cfg.log.Error("can't use this Redis; it is tried again and again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(joinPause):
+		}
+	}
+}
+
+// join checks Redis and stores policies of providers that it does not know.
+func join(ctx context.Context, cfg *config, store limiter.Store, c *limiter.Coordinator) error {
+	shared, ok := store.(*redisstore.Store)
+	if !ok {
+		return seed(ctx, c, cfg.policies, cfg.log)
+	}
+	warnings, err := shared.Check(ctx)
 	if err != nil {
-		s.Close()
-		return nil, nil, fmt.Errorf("can't use this Redis (is it running, and is --redis-url right?): %w", err)
+		return err
+	}
+	if err := seed(ctx, c, cfg.policies, cfg.log); err != nil {
+		return err
 	}
 	for _, w := range warnings {
 		cfg.log.Warn(w)
 	}
 	cfg.log.Info("using Redis", "prefix", cfg.redisPrefix)
-	return s, func() { s.Close() }, nil
+	return nil
+}
+
+// away reports whether an error is that Redis does not answer, or not yet; and not that it will not have us.
+func away(err error) bool {
+	var said redis.Error
+	if errors.As(err, &said) {
+		for _, refusal := range []string{"WRONGPASS", "NOAUTH", "NOPERM", "ERR"} {
+			if strings.HasPrefix(said.Error(), refusal) {
+				return false
+			}
+		}
+	}
+	return errors.Is(err, limiter.ErrStoreUnavailable)
 }
 
 // maxClients is how many clients with failed logins are told apart in memory, of about 250 bytes each.

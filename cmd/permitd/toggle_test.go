@@ -17,6 +17,7 @@ import (
 
 const togglePolicies = `providers:
   p:
+    on_store_failure: deny
     limits:
       day:   {scope: provider, kind: quota, amount: 1000000000, per: day}
       acct:  {scope: pool, kind: rate, amount: 1000000000, per: 1m}

@@ -87,6 +87,16 @@ func Run(t *testing.T, b Backend) {
 		"the bound holds in every interval":          testBound,
 		"no grant under an old revision":             testNoOldRevision,
 		"writers never lose each other's edits":      testConcurrentSwap,
+		"shares of an outage":                        testShares,
+		"deny, allow and share":                      testFailures,
+		"entries count through an outage":            testKnownEntries,
+		"holds of an outage":                         testHoldsOfAnOutage,
+		"granted once through an outage":             testOnceThroughAnOutage,
+		"outages come and go":                        testOutagesComeAndGo,
+		"a store that was emptied":                   testEmptied,
+		"a store that was emptied and written":       testEmptiedAndWritten,
+		"a store that was rolled back":               testRolledBack,
+		"a start without the store":                  testAssumed,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, b) })
 	}

@@ -1,0 +1,229 @@
+package limiter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// debt is what was granted here while the store gave no answer, and has to be charged there: an open hold with all that it
+// reserves, a grant that is remembered under an idempotency key, or what else a counter held when the outage was over, which
+// is what had not drained.
+type debt struct {
+	permitID string  // of a hold, else ""
+	expires  Instant // of a hold
+	ask      *Ask    // of a hold or a remembered grant, else nil
+	keyID    string
+	pool     string
+	lines    []reservedLine
+}
+
+// owing is what this instance has yet to bring to the store, by provider.
+type owing struct {
+	sync.Mutex
+	providers map[string]*owed
+	some      atomic.Bool // there is any
+}
+
+type owed struct {
+	debts   []*debt
+	errands map[string]errand
+	paying  bool
+	next    time.Time // not before
+}
+
+// at is what is owed at a provider. The lock is held.
+func (w *owing) at(provider string) *owed {
+	if w.providers == nil {
+		w.providers = map[string]*owed{}
+	}
+	if w.providers[provider] == nil {
+		w.providers[provider] = &owed{errands: map[string]errand{}}
+	}
+	return w.providers[provider]
+}
+
+// payPause is how long after an attempt to bring the store what is owed the next is made, at the earliest.
+const payPause = 100 * time.Millisecond
+
+// note takes note of whether anything is owed. The lock is held.
+func (w *owing) note() {
+	some := false
+	for provider, o := range w.providers {
+		if some = some || len(o.debts)+len(o.errands) > 0; !o.paying && len(o.debts)+len(o.errands) == 0 {
+			delete(w.providers, provider)
+		}
+	}
+	w.some.Store(some)
+}
+
+// answered says that the store has answered an ask for a provider: it can be brought what it is owed.
+func (c *Coordinator) answered(provider string) {
+	if !c.owing.some.Load() {
+		return
+	}
+	c.owing.Lock()
+	defer c.owing.Unlock()
+	w := c.owing.at(provider)
+	if len(w.debts)+len(w.errands) > 0 && !w.paying && !time.Now().Before(w.next) {
+		w.paying = true
+		go c.pay(provider)
+	}
+}
+
+// reachable sees to what no ask may come for. The store has answered.
+func (c *Coordinator) reachable() {
+	c.outages.Range(func(provider, o any) bool {
+		o.(*outage).end(context.Background(), c, provider.(string))
+		return true
+	})
+	c.owing.Lock()
+	providers := slices.Collect(maps.Keys(c.owing.providers))
+	c.owing.Unlock()
+	for _, provider := range providers {
+		c.answered(provider)
+	}
+}
+
+// Degraded reports whether there are providers whose permits are decided here, without the store, or were until a moment ago.
+func (c *Coordinator) Degraded() bool {
+	return c.away.Load() > 0 || c.cutOff.Load()
+}
+
+// owes has debts brought to the store later.
+func (c *Coordinator) owes(provider string, debts []*debt) {
+	c.owing.Lock()
+	defer c.owing.Unlock()
+	w := c.owing.at(provider)
+	w.debts = append(w.debts, debts...)
+	c.owing.note()
+}
+
+// pay brings to the store what is owed at a provider. It ends when all is done, or the store gives no answer.
+func (c *Coordinator) pay(provider string) {
+	c.owing.Lock()
+	w := c.owing.at(provider)
+	debts, errands := w.debts, maps.Clone(w.errands)
+	w.debts = nil
+	c.owing.Unlock()
+
+	ctx := context.Background()
+	left := c.charge(ctx, provider, debts)
+	var done []string
+	if len(left) == 0 {
+		for id, e := range errands {
+			if e.run(ctx, c, provider) {
+				done = append(done, id)
+			}
+		}
+	}
+
+	c.owing.Lock()
+	defer c.owing.Unlock()
+	w.debts = append(left, w.debts...)
+	for _, id := range done {
+		delete(w.errands, id)
+	}
+	w.paying, w.next = false, time.Now().Add(payPause)
+	c.owing.note()
+}
+
+// charge charges debts in the store until the context ends, and returns those that are left. Each is charged once: a charge
+// that the store gives no answer to is taken back by it.
+func (c *Coordinator) charge(ctx context.Context, provider string, debts []*debt) (left []*debt) {
+	const batch = 100
+	for chunk := range slices.Chunk(debts, batch) {
+		if len(left) > 0 || ctx.Err() != nil {
+			left = append(left, chunk...)
+			continue
+		}
+		open := chunk
+		var err error
+		for round := 0; len(open) > 0 && err == nil && round < maxRounds; round++ {
+			open, err = c.chargeOnce(ctx, provider, open)
+		}
+		left = append(left, open...)
+		if err != nil {
+			c.log.Debug("what was granted without the store can't be charged there yet", "provider", provider, "error", err)
+		}
+	}
+	return left
+}
+
+// chargeOnce tries to charge debts, and returns those that have to be tried again, or are not charged because of an error.
+func (c *Coordinator) chargeOnce(ctx context.Context, provider string, debts []*debt) (again []*debt, err error) {
+	policy, err := c.policy(ctx, provider)
+	if err != nil {
+		if errors.Is(err, ErrUnknownProvider) {
+			return nil, nil
+		}
+		return debts, err
+	}
+	charges := make([]*Charge, len(debts))
+	for i, d := range debts {
+		charges[i] = d.charge(c, provider, policy)
+	}
+	c.store.Decide(ctx, charges)
+	for i, charge := range charges {
+		switch o := &charge.Outcome; {
+		case o.Verdict == Repeated && debts[i].permitID != "" && o.Grant.PermitID != debts[i].permitID: // granted to somebody else meanwhile
+			debts[i].forgetOnce()
+		case o.Verdict == Granted || o.Verdict == Repeated:
+			continue
+		case o.Verdict == Stale:
+			if failed := c.adopt(ctx, provider, charge.KeyID, charge.Pool, &o.Current); failed != nil && !errors.Is(failed, ErrUnknownProvider) {
+				err = failed
+			}
+		case o.Verdict == Late:
+			c.learn(o.Now)
+		default:
+			err = fmt.Errorf("charge what was granted without the store: %w", o.Err)
+		}
+		again = append(again, debts[i])
+	}
+	return again, err
+}
+
+// forgetOnce has the debt charged whatever was granted under its idempotency key.
+func (d *debt) forgetOnce() {
+	ask := *d.ask
+	ask.IdempotencyKey, d.ask = "", &ask
+}
+
+// charge is that of a debt, under what is known now. Limits that are no more are left out, and nothing is denied.
+func (d *debt) charge(c *Coordinator, provider string, policy *policyView) *Charge {
+	a := &attempt{ask: d.ask, now: c.now(), policy: policy}
+	k := c.knownAs(provider, policy, d.keyID, d.pool)
+	a.charge = Charge{
+		Provider: provider, KeyID: k.keyID, Pool: k.poolName, Stamps: k.stamps(),
+		PermitID: d.permitID, NotAfter: a.now.Later(askLifetime),
+	}
+	for i := range d.lines {
+		l := &d.lines[i]
+		if t := k.termsOf(l); t != nil {
+			a.charge.Lines = append(a.charge.Lines, Line{Terms: t, Subject: l.Subject, Model: l.Model, Cost: l.Cost, Window: t.windowAt(a.now)})
+		}
+	}
+	if d.permitID == "" {
+		a.charge.PermitID = newPermitID(provider)
+	} else {
+		left := max(time.Millisecond, time.Duration(d.expires-a.now)*time.Microsecond)
+		a.charge.Hold = &NewHold{TTL: left, Keep: max(policy.policy.HoldTTL, minKept), Body: a.reservation().body()}
+	}
+	if d.ask != nil {
+		a.once()
+	}
+	for i := range a.charge.Lines {
+		l := &a.charge.Lines[i]
+		l.Terms = l.Terms.shadowed()
+		if d.ask != nil && d.permitID == "" { // its cost is part of what its counters hold
+			l.Cost = 0
+		}
+	}
+	return &a.charge
+}

@@ -1,0 +1,26 @@
+package limiter
+
+import "log/slog"
+
+// Option is a setting of a [Coordinator].
+type Option func(*Coordinator)
+
+// StandIn has asks decided without the store while it gives no answer, as each policy says: make is called for a store with
+// the clock it is given, one for each provider and outage, such as package memstore's. Without it such asks are
+// [ErrStoreUnavailable], whatever the policy says.
+func StandIn(make func(clock func() Instant) Store) Option {
+	return func(c *Coordinator) { c.makeStandIn = make }
+}
+
+// MinInstances is the least number of instances that [FailShare] divides limits by, from 1, the default, to 10,000.
+func MinInstances(n int) Option {
+	return func(c *Coordinator) { c.minInstances = min(max(1, int64(n)), maxInstances) }
+}
+
+// maxInstances keeps the rates that are dealt out exact.
+const maxInstances = 10_000
+
+// Log is where outages and documents that the store had lost are reported. Default: nowhere.
+func Log(log *slog.Logger) Option {
+	return func(c *Coordinator) { c.log = log }
+}
