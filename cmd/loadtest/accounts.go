@@ -10,7 +10,7 @@ import (
 )
 
 // checkAccounts refuses what flags can't be together.
-func (c *replayCmd) checkAccounts() error {
+func (c *loadFlags) checkAccounts() error {
 	switch {
 	case c.Accounts < 0:
 		return errors.New("--accounts must be at least 0")
@@ -22,14 +22,17 @@ func (c *replayCmd) checkAccounts() error {
 	return nil
 }
 
-// dealAccounts gives each key of the trace an account out of --accounts, in turn and in the order in which they come. It
-// returns the pools of keys, by key id; without --accounts none.
-func (c *replayCmd) dealAccounts(t *trace) map[string]string {
+// dealAccounts gives each key that a provider is asked with an account out of --accounts there, in turn and in the order in
+// which they come. It returns the pools of keys, by key id; without --accounts none.
+func (c *loadFlags) dealAccounts(t *trace, provider string) map[string]string {
 	pools := map[string]string{}
 	if c.Accounts == 0 {
 		return pools
 	}
 	for i := range t.rows {
+		if t.rows[i].Provider != provider {
+			continue
+		}
 		if id := limiter.KeyID(t.rows[i].Key); pools[id] == "" {
 			pools[id] = fmt.Sprintf("account-%d", len(pools)%c.Accounts+1)
 		}
@@ -39,27 +42,47 @@ func (c *replayCmd) dealAccounts(t *trace) map[string]string {
 
 // readAccounts takes the pools of keys from the policies.
 func (p *plan) readAccounts() {
-	p.pools = map[string]string{}
-	for _, docs := range p.policies.Providers {
-		for _, e := range docs.Entries {
-			if docs.Provider == p.provider && e.Entry.Kind == limiter.KeyEntry && e.Entry.Pool != "" {
-				p.pools[e.Name] = e.Entry.Pool
+	for _, pp := range p.providers {
+		pp.pools = map[string]string{}
+		for _, docs := range p.policies.Providers {
+			for _, e := range docs.Entries {
+				if docs.Provider == pp.name && e.Entry.Kind == limiter.KeyEntry && e.Entry.Pool != "" {
+					pp.pools[e.Name] = e.Entry.Pool
+				}
 			}
 		}
 	}
 }
 
 // account is that of a key at the provider: the pool that the policy file says, or the key's own.
-func (p *plan) account(key string) string {
+func (pp *providerPlan) account(key string) string {
 	id := limiter.KeyID(key)
-	return cmp.Or(p.pools[id], id)
+	return cmp.Or(pp.pools[id], id)
 }
 
 // shownPolicy is the policy without the accounts that --accounts dealt, of which there may be many.
-func (c *replayCmd) shownPolicy(p *plan) string {
+func (c *loadFlags) shownPolicy(p *plan) string {
 	if c.Accounts == 0 {
 		return p.policyText
 	}
-	text, _, _ := strings.Cut(p.policyText, keysOfPolicy)
-	return text + fmt.Sprintf("    # and keys: pools of %d keys, which --print-policy shows\n", len(p.pools))
+	var text strings.Builder
+	keys := 0
+	tell := func() {
+		if keys > 0 {
+			fmt.Fprintf(&text, "    # and keys: pools of %d keys, which --print-policy shows\n", keys)
+		}
+		keys = 0
+	}
+	for line := range strings.Lines(p.policyText) {
+		switch {
+		case line == keysOfPolicy:
+		case strings.HasPrefix(line, "      k_"):
+			keys++
+		default:
+			tell()
+			text.WriteString(line)
+		}
+	}
+	tell()
+	return text.String()
 }

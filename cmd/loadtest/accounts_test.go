@@ -35,17 +35,17 @@ func TestReplayWithAccounts(t *testing.T) {
 }
 
 func TestAccountsOfKeys(t *testing.T) {
-	keys := &trace{rows: []row{{Key: "a"}, {Key: "b"}, {Key: "a"}, {Key: "c"}, {Key: "d"}}}
-	p := &plan{}
-	p.pools = (&replayCmd{Accounts: 2}).dealAccounts(keys)
+	keys := &trace{rows: []row{{Key: "x", Provider: "other"}, {Key: "a"}, {Key: "b"}, {Key: "a"}, {Key: "c"}, {Key: "d"}}}
+	p := &providerPlan{}
+	p.pools = (&loadFlags{Accounts: 2}).dealAccounts(keys, "")
 	var got []string
-	for _, r := range keys.rows {
+	for _, r := range keys.rows[1:] {
 		got = append(got, p.account(r.Key))
 	}
 	if all := strings.Join(got, " "); all != "account-1 account-2 account-1 account-1 account-2" {
 		t.Errorf("accounts %s", all)
 	}
-	p.pools = (&replayCmd{}).dealAccounts(keys)
+	p.pools = (&loadFlags{}).dealAccounts(keys, "")
 	if a, b := p.account("a"), p.account("b"); a == b || strings.Contains(a, "account") || len(p.pools) != 0 {
 		t.Errorf("accounts %s and %s", a, b)
 	}
@@ -73,5 +73,20 @@ func TestReplayNeedsItsAccounts(t *testing.T) {
 		if code != exitOK || strings.Contains(stderr, "has other pools of keys for replay") != warned || strings.Contains(stderr, "warning") != warned {
 			t.Errorf("exit %d, %s\n%s", code, stderr, text)
 		}
+	}
+}
+
+func TestShownPolicyHasNoKeys(t *testing.T) {
+	c := &loadFlags{Accounts: 2}
+	limits := []ownLimit{{name: "tokens", scope: "provider", amount: 1, per: time.Second, burst: 1}}
+	keys := &trace{rows: []row{{Key: "x", Provider: "a"}, {Key: "y", Provider: "a"}, {Key: "x", Provider: "b"}}}
+	p := &plan{policyText: "providers:\n"}
+	for _, name := range []string{"a", "b"} {
+		p.policyText += ownPolicy(name, limits, c.dealAccounts(keys, name))
+	}
+	const limit = "    limits:\n      tokens: {scope: provider, kind: rate, unit: tokens, amount: 1, per: 1s, burst: 1}\n"
+	want := "providers:\n  a:\n" + limit + "    # and keys: pools of 2 keys, which --print-policy shows\n  b:\n" + limit + "    # and keys: pools of 1 keys, which --print-policy shows\n"
+	if got := c.shownPolicy(p); got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
 	}
 }

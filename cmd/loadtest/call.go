@@ -28,7 +28,7 @@ func (c *clients) callProvider(ctx context.Context, r *row) (verdict, *http.Resp
 	if c.reserving.streams() {
 		call.Stream, call.StreamOptions = true, &chatStreamOptions{IncludeUsage: true}
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.mock+chatPath, bytes.NewReader(mustJSON(call)))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.providers[r.Provider].url+chatPath, bytes.NewReader(mustJSON(call)))
 	if err != nil {
 		return verdict{}, nil, &callError{"provider", 0, err}
 	}

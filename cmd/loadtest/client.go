@@ -20,8 +20,6 @@ type clients struct {
 	local    local        // asked in place of permitd; nil: permitd is
 	permitd  []string     // base URLs, asked in turn; none, and no local: the provider is called at will
 	token    string       // for permitd
-	mock     string       // base URL of the provider
-	provider string
 	costs    []costRule
 	patience time.Duration
 	seed     uint64
@@ -30,8 +28,9 @@ type clients struct {
 	reserving *reserving // nil: permits are charged what the request costs, and not held
 	runID     string     // no other run has the same
 
+	providers map[string]*upstream
+
 	turn  atomic.Uint64
-	meter *meter
 	tally *tally
 }
 
@@ -57,7 +56,7 @@ func (c *clients) asker(n int, r *row, h *hold) asker {
 
 // admit tries until the provider admits the call. It returns an answer that is to be read, of a client with a hold.
 func (c *clients) admit(ctx context.Context, r *row, asks asker, h *hold, start time.Time, random *rand.Rand) *http.Response {
-	w := waiting{meter: c.meter, tokens: tokensOf(r)}
+	w := waiting{meter: c.providers[r.Provider].meter, tokens: tokensOf(r)}
 	defer w.set(false)
 	due := start
 	for refusals := 0; ; refusals++ {

@@ -50,6 +50,9 @@ func (a *answers) RoundTrip(r *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
+// one is the provider of requests that name none.
+func one(m *meter) map[string]*upstream { return map[string]*upstream{"": {"http://mock", m}} }
+
 // answered is a call that the provider took.
 const answered = `200 {"usage":{"prompt_tokens":5,"completion_tokens":100}}`
 
@@ -98,8 +101,8 @@ func TestClient(t *testing.T) {
 				done, start := 0, time.Now()
 				m := &meter{now: func() time.Duration { return time.Since(start) }}
 				c := &clients{
-					http: &http.Client{Transport: &tt.answers}, upstream: &http.Client{Transport: &tt.answers}, permitd: tt.permitd, mock: "http://mock",
-					patience: tt.patience, meter: m, tally: newTally(func() { done++ }),
+					http: &http.Client{Transport: &tt.answers}, upstream: &http.Client{Transport: &tt.answers}, permitd: tt.permitd, providers: one(m),
+					patience: tt.patience, tally: newTally(func() { done++ }),
 				}
 				c.serve(t.Context(), 0, &row{Context: 5, Key: "k"}, start)
 				o := c.tally.read()
@@ -129,7 +132,7 @@ func TestClientStopsWithItsContext(t *testing.T) {
 		m := &meter{now: func() time.Duration { return time.Since(start) }}
 		c := &clients{
 			upstream: &http.Client{Transport: &answers{nil, []string{"429 platform 60000"}}},
-			patience: time.Hour, mock: "http://mock", meter: m, tally: newTally(func() {}),
+			patience: time.Hour, providers: one(m), tally: newTally(func() {}),
 		}
 		c.run(ctx, &trace{rows: []row{{Context: 1}, {At: time.Hour, Context: 1}}}, 1)
 		if took, u := time.Since(start), m.read(); took != time.Second || u.Waiting != 0 {
@@ -144,8 +147,8 @@ func TestClientWaitsForItsAccount(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			start := time.Now()
 			m := &meter{now: func() time.Duration { return time.Since(start) }}
-			c := &clients{upstream: &http.Client{Transport: &answers{nil, []string{"429 " + by + " 3000", answered}}}, mock: "http://mock",
-				patience: time.Minute, meter: m, tally: newTally(func() {})}
+			c := &clients{upstream: &http.Client{Transport: &answers{nil, []string{"429 " + by + " 3000", answered}}}, providers: one(m),
+				patience: time.Minute, tally: newTally(func() {})}
 			c.serve(t.Context(), 0, &row{Context: 5, Key: "k"}, start)
 			o, u := c.tally.read(), m.read()
 			want := counts{Served: 1, Upstream429: 1}

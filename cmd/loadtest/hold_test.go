@@ -133,8 +133,8 @@ func TestReservingClient(t *testing.T) {
 				m := &meter{now: func() time.Duration { return time.Since(start) }}
 				tt.script.call = call
 				c := &clients{
-					http: &http.Client{Transport: &tt.script}, upstream: &http.Client{Transport: &tt.script}, permitd: []string{"http://permitd"}, mock: "http://mock",
-					costs: []costRule{mustCost(t, "tokens=context+generated")}, patience: time.Minute, meter: m, tally: newTally(func() {}), runID: "run",
+					http: &http.Client{Transport: &tt.script}, upstream: &http.Client{Transport: &tt.script}, permitd: []string{"http://permitd"}, providers: one(m),
+					costs: []costRule{mustCost(t, "tokens=context+generated")}, patience: time.Minute, tally: newTally(func() {}), runID: "run",
 					reserving: &reserving{output: 1000, ttl: 7 * time.Second, noSettle: tt.noSettle, die: tt.die},
 				}
 				c.serve(t.Context(), 0, &row{Context: 5, Generated: 99, Key: "k"}, start) // the answer says 100

@@ -14,14 +14,15 @@ import (
 
 // aReport is of strategies that did something.
 func aReport() *report {
-	r := &report{Settings: settings{Trace: "t.csv", Strategies: strategies, Amount: 1000, per: time.Second, slot: 10 * time.Millisecond, bound: 500, Policy: "providers: {}"}}
+	r := &report{Settings: settings{Trace: "t.csv", Strategies: strategies, per: time.Second, slot: 10 * time.Millisecond, Providers: []providerSettings{{Name: "acme", Amount: 1000, bound: 500}}, Policy: "providers: {}"}}
 	for i, name := range strategies {
 		f := newFlow(r.Settings.slot, 1000, time.Second)
 		for at := range 200 {
 			f.arrive(time.Duration(at)*5*time.Millisecond, 5, name != strategyNone || at%2 == 0)
 		}
 		run := &runReport{Strategy: name}
-		run.slots, run.PeakTokens = f.read()
+		run.Providers = []*providerReport{{Provider: "acme"}}
+		run.Providers[0].slots, run.PeakTokens = f.read()
 		run.TokensAdmitted = 1000
 		run.byKey = map[string]int64{"loadtest-key-0001": 900, fmt.Sprintf("k%d", i): 100}
 		run.Kept = map[string]int64{providerLimitName: 10, accountLimitName: 2}
@@ -130,7 +131,7 @@ func TestPageHidesKeysOfTheTrace(t *testing.T) {
 
 // Nothing happened, as when a replay is interrupted at once.
 func TestPageOfNothing(t *testing.T) {
-	r := &report{Settings: settings{Amount: 1, per: time.Second, slot: time.Millisecond}, Runs: []*runReport{{Strategy: strategyNone, Interrupted: true}}}
+	r := &report{Settings: settings{Providers: []providerSettings{{Amount: 1}}, per: time.Second, slot: time.Millisecond}, Runs: []*runReport{{Strategy: strategyNone, Providers: []*providerReport{{}}, Interrupted: true}}}
 	if text := eachNode(t, r, func(*html.Node) {}); !strings.Contains(text, "Interrupted") {
 		t.Error("it does not say that it was interrupted")
 	}

@@ -60,19 +60,15 @@ func (p *lossyProxy) serve(base string) (at string, stop func(), err error) {
 
 // serveLossy puts one proxy in front of each permitd.
 func serveLossy(p *lossyProxy, permitd []string) (at []string, stop func(), err error) {
-	var stops []func()
-	stop = func() {
-		for _, s := range stops {
-			s()
-		}
-	}
+	var stops stopper
 	for _, base := range permitd {
 		url, stopOne, err := p.serve(base)
 		if err != nil {
-			stop()
+			stops.stop()
 			return nil, nil, err
 		}
-		at, stops = append(at, url), append(stops, stopOne)
+		at = append(at, url)
+		stops.add(stopOne)
 	}
-	return at, stop, nil
+	return at, stops.stop, nil
 }

@@ -2,9 +2,10 @@
 //
 //	loadtest replay --trace trace.csv               a recorded trace through permitd to a mock provider
 //	loadtest replay --strategy permitd,none,split   a synthetic one, with and without permitd, compared
+//	loadtest run --stages 10s:50,3s:500,10s:50      a load of so many requests per second
 //	loadtest mock --capacity 100000                 the mock provider alone, for clients of OpenAI
 //
-// See loadtest replay --help and loadtest mock --help.
+// See the --help of each.
 package main
 
 import (
@@ -49,6 +50,7 @@ var errBroken = errors.New("broken")
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	var commands struct {
 		Replay replayCmd `cmd:"" help:"Replay a trace of LLM requests to a mock provider, through permitd and other strategies."`
+		Run    runCmd    `cmd:"" help:"Put a load of so many requests per second on mock providers, through permitd and other strategies."`
 		Mock   mockCmd   `cmd:"" help:"Serve the mock provider, which speaks OpenAI's Chat Completions, until interrupted."`
 	}
 	exited := -1

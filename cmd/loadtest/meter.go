@@ -83,7 +83,12 @@ func (u usage) share(amount int64, per time.Duration) (float64, bool) {
 	if u.Waited <= 0 {
 		return 0, false
 	}
-	return float64(u.Used) / (float64(amount) * float64(u.Waited) / float64(per)), true
+	return float64(u.Used) / capacity(amount, per, u.Waited), true
+}
+
+// capacity is what amount per per comes to in a time, in tokens.
+func capacity(amount int64, per, in time.Duration) float64 {
+	return float64(amount) * float64(in) / float64(per)
 }
 
 // waiting is whether one client waits.

@@ -71,7 +71,7 @@ func TestMockStreams(t *testing.T) {
 func TestMockTellsOfAdmissionAtOnce(t *testing.T) {
 	m := serveMock(t, mockConfig{limits: roomy, pace: pace{time.Hour, 0, 1}})
 	for _, stream := range []bool{false, true} {
-		c := &clients{upstream: newUpstreamClient(pace{time.Hour, 0, 1}), mock: m.url, reserving: &reserving{stream: stream}}
+		c := &clients{upstream: newUpstreamClient(pace{time.Hour, 0, 1}), providers: map[string]*upstream{"": {url: m.url}}, reserving: &reserving{stream: stream}}
 		v, answer, err := c.callProvider(t.Context(), &row{Context: 10, Generated: 10, Key: "k"})
 		if err != nil || !v.granted {
 			t.Fatalf("%+v, %v", v, err)

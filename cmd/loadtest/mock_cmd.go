@@ -12,7 +12,7 @@ import (
 // mockFlags are the flags of a mock provider's limits, but for its capacity.
 type mockFlags struct {
 	Mock            string `enum:"bucket,window" default:"bucket" help:"How the mock provider limits: token bucket, or exact sliding window."`
-	Per             string `default:"1m" help:"The duration that --capacity is for; a replay divides it by the speed."`
+	Per             string `default:"${per}" help:"The duration that --capacity is for; a replay divides it by the speed."`
 	MockBurst       figure `placeholder:"0.75x" help:"What the token bucket holds; 0.75x is 0.75 times --capacity."`
 	AccountCapacity figure `placeholder:"0.5x" help:"No account gets more than this per --per; 0.5x is 0.5 times --capacity. An account's bucket is to the platform's as its capacity. Default: accounts have no limit."`
 }
@@ -38,9 +38,9 @@ func (f *mockFlags) limits(amount int64, per time.Duration) mockLimits {
 
 // mockCmd is the subcommand mock.
 type mockCmd struct {
-	Addr     string `default:"127.0.0.1:0" help:"Where to listen; port 0 is a free one, which is printed."`
-	Capacity int64  `default:"100000" help:"Tokens per --per that the provider admits, of prompts and answers."`
-	mockFlags
+	Addr      string `default:"127.0.0.1:0" help:"Where to listen; port 0 is a free one, which is printed."`
+	Capacity  int64  `default:"100000" help:"Tokens per --per that the provider admits, of prompts and answers."`
+	mockFlags `embed:"" set:"per=1m"`
 	CallBase  time.Duration `default:"200ms" help:"How long a call takes, and"`
 	CallToken time.Duration `default:"5ms" help:"how much longer for each generated token."`
 }

@@ -36,7 +36,7 @@ type permitAsker struct {
 
 func (a *permitAsker) ask(ctx context.Context) (verdict, error) {
 	h := a.hold
-	ask := permitAsk{Provider: a.provider, Key: a.row.Key, Model: a.row.Model, Cost: a.cost(a.reserving.estimate(a.row))}
+	ask := permitAsk{Provider: a.row.Provider, Key: a.row.Key, Model: a.row.Model, Cost: a.cost(a.reserving.estimate(a.row))}
 	var answer permitAnswer
 	status, err := a.post(ctx, a.nextPermitd()+"/v1/permits", h.reserve(&ask), ask, &answer)
 	a.tally.ignored(answer.IgnoredUnits)

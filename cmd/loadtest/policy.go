@@ -46,10 +46,11 @@ func (l ownLimit) sustained() rateLimit {
 	return rateLimit{l.name, l.amount, l.per, l.burst}
 }
 
-// ownPolicy is the text of the policy file that suits the mock provider: its limits, and the pools of keys by key id.
+// ownPolicy is the text of a provider in the policy file that suits the mock providers: its limits, and the pools of keys by
+// key id.
 func ownPolicy(provider string, limits []ownLimit, pools map[string]string) string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "providers:\n  %s:\n    limits:\n", provider)
+	fmt.Fprintf(&text, "  %s:\n    limits:\n", provider)
 	for _, l := range limits {
 		fmt.Fprintf(&text, "      %s\n", l)
 	}

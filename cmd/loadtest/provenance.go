@@ -11,7 +11,7 @@ import (
 )
 
 // versions are of all that takes part in a replay, as far as it tells.
-func (c *replayCmd) versions(ctx context.Context) []string {
+func (c *loadFlags) versions(ctx context.Context) []string {
 	list := []string{fmt.Sprintf("loadtest %s, %s, %s/%s, %d CPUs", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())}
 	for _, base := range trimSlashes(c.Permitd) {
 		if v := permitdVersions(ctx, base+"/v1/instances", c.Token); v != "" {

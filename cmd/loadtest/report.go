@@ -33,24 +33,19 @@ type runReport struct {
 	UsedOf         *float64 `json:"used_of_attainable,omitempty"`
 	Assertions     []string `json:"assertions,omitempty"`
 	Interrupted    bool     `json:"interrupted,omitempty"`
-	PeakTokens     int64    `json:"peak_tokens"` // most that reached the provider at once, beyond its rate, refused calls included
+	PeakTokens     int64    `json:"peak_tokens"` // most that reached a provider at once, beyond its rate, refused calls included
 
-	slots     []flowSlot
+	Providers []*providerReport `json:"providers"` // as in the settings; what stands above is of all together
+
 	anyBroken bool
 }
 
 func newRun(strategy string, r *results, p *plan) *runReport {
-	rep := &runReport{
-		Strategy: strategy, outcome: r.outcome, TokensAdmitted: r.usage.Admitted, ElapsedS: r.elapsed.Seconds(),
-		Stretches: r.usage.Stretches, WaitedS: r.usage.Waited.Seconds(), Interrupted: r.interrupted,
-	}
-	rep.slots, rep.PeakTokens = r.flow.read()
-	if share, ok := r.usage.share(p.amount, p.per); ok {
-		rep.Used = &share
-		if p.attainable > 0 && strategy != strategyNone {
-			of := share / p.attainable
-			rep.Attainable, rep.UsedOf = &p.attainable, &of
-		}
+	rep := &runReport{Strategy: strategy, outcome: r.outcome, ElapsedS: r.elapsed.Seconds(), Interrupted: r.interrupted}
+	rep.addProviders(r.providers, p)
+	if rep.Used != nil && p.attainable > 0 && strategy != strategyNone {
+		of := *rep.Used / p.attainable
+		rep.Attainable, rep.UsedOf = &p.attainable, &of
 	}
 	figures := rep.figures()
 	for _, a := range p.assertions {
@@ -136,19 +131,6 @@ func (r *runReport) write(w io.Writer, titled bool) {
 	}
 	t.Flush()
 	r.writeProblems(w)
-}
-
-// writeUse says how much of the provider's capacity was used.
-func (r *runReport) writeUse(w io.Writer) {
-	fmt.Fprintf(w, "the provider admitted %d tokens in %.1f s; at most %d reached it at once\n", r.TokensAdmitted, r.ElapsedS, r.PeakTokens)
-	if r.Used == nil {
-		fmt.Fprintln(w, "nobody waited")
-		return
-	}
-	fmt.Fprintf(w, "clients waited for %.1f s, in %d stretches; %.2f %% of the capacity was used then\n", r.WaitedS, r.Stretches, 100**r.Used)
-	if r.Attainable != nil {
-		fmt.Fprintf(w, "the policy lets %.2f %% through, of which %.2f %% were used\n", 100**r.Attainable, 100**r.UsedOf)
-	}
 }
 
 func (r *runReport) writeProblems(w io.Writer) {

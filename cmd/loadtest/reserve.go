@@ -25,7 +25,7 @@ type reserveFlags struct {
 const leastTTL = time.Second
 
 // checkReserve refuses what flags can't be together.
-func (c *replayCmd) checkReserve() error {
+func (c *loadFlags) checkReserve() error {
 	switch {
 	case c.Reserve == nil && (c.NoSettle || c.Stream || c.CallBase != nil || c.CallToken != nil || c.Die != 0 || c.Lossy != 0):
 		return errors.New("--no-settle, --stream, --call-base, --call-token, --die and --lossy go with --reserve")
@@ -58,7 +58,7 @@ type reserving struct {
 }
 
 // planReserve works out --reserve; nil without it.
-func (c *replayCmd) planReserve(p *plan) *reserving {
+func (c *loadFlags) planReserve(p *plan) *reserving {
 	if c.Reserve == nil {
 		return nil
 	}
@@ -102,7 +102,7 @@ func (p *plan) checkTTL() error {
 		return nil
 	}
 	for _, docs := range p.policies.Providers {
-		if most := docs.Policy.HoldTTL; docs.Provider == p.provider && p.reserving.ttl > most {
+		if most := docs.Policy.HoldTTL; p.asks(docs.Provider) && p.reserving.ttl > most {
 			return fmt.Errorf("the longest call takes %s, so holds would have to last %s, and the policy's hold_ttl is %s: raise it or --speed, or lower --call-token",
 				p.reserving.longest, p.reserving.ttl, limiter.FormatDuration(most))
 		}
@@ -113,7 +113,7 @@ func (p *plan) checkTTL() error {
 // drained is how many tokens drain from permitd's limit in twice the time of the longest call: a burst of so many lets
 // every reservation be refunded in full.
 func (p *plan) drained() int64 {
-	return int64(math.Min(1e12, math.Ceil(2*float64(p.reserving.longest)/float64(p.per)*float64(p.amount))))
+	return int64(math.Min(1e12, math.Ceil(2*float64(p.reserving.longest)/float64(p.per)*float64(p.amount()))))
 }
 
 // reserveSettings are what a report says of how clients reserved. Durations are those of the replay.

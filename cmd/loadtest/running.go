@@ -12,6 +12,8 @@ import (
 	"reflect"
 	"strings"
 	"time"
+
+	"github.com/permitd/permitd/limiter/policyfile"
 )
 
 func trimSlashes(urls []string) []string {
@@ -22,45 +24,55 @@ func trimSlashes(urls []string) []string {
 	return trimmed
 }
 
-// policyDiffers says which of the permitd given have another policy, or other pools of keys, than the replay is made for. One
+// policyDiffers says which of the permitd given have other policies, or other pools of keys, than the load is made for. One
 // that does not answer is an error.
-func policyDiffers(ctx context.Context, c *replayCmd, p *plan) (warnings []string, err error) {
-	var want any
-	for _, docs := range p.policies.Providers {
-		if docs.Provider == p.provider {
-			_ = json.Unmarshal(docs.Policy.Body(), &want) // was checked before
-		}
-	}
+func policyDiffers(ctx context.Context, c *loadFlags, p *plan) (warnings []string, err error) {
 	for _, base := range trimSlashes(c.Permitd) {
-		at := base + "/v1/providers/" + p.provider
-		var running struct {
-			Policy any `json:"policy"`
-		}
-		err := read(ctx, at, c.Token, &running)
-		var silent *url.Error
-		switch {
-		case errors.As(err, &silent):
-			return nil, fmt.Errorf("no permitd answers at %s: %w", base, silent.Err)
-		case err != nil:
-			warnings = append(warnings, fmt.Sprintf("%s: the policy in force can't be read (%v)", base, err))
-			continue
-		case !reflect.DeepEqual(running.Policy, want):
-			warnings = append(warnings, fmt.Sprintf("%s has another policy for %s than this replay is made for; start it with the output of --print-policy", base, p.provider))
-			continue
-		}
-		switch differ, err := p.poolsDiffer(ctx, at, c.Token); {
-		case err != nil:
-			warnings = append(warnings, fmt.Sprintf("%s: the pools of keys can't be read (%v)", base, err))
-		case differ:
-			warnings = append(warnings, fmt.Sprintf("%s has other pools of keys for %s than this replay is made for; bring it in line by permitd apply with the output of --print-policy", base, p.provider))
+		for _, pp := range p.providers {
+			warning, err := pp.differs(ctx, base+"/v1/providers/"+pp.name, c.Token, p.policies)
+			var silent *url.Error
+			switch {
+			case errors.As(err, &silent):
+				return nil, fmt.Errorf("no permitd answers at %s: %w", base, silent.Err)
+			case err != nil:
+				warnings = append(warnings, fmt.Sprintf("%s: %v", base, err))
+			case warning != "":
+				warnings = append(warnings, base+" "+warning)
+			}
 		}
 	}
 	return warnings, nil
 }
 
-// poolsDiffer reports whether the provider at a running permitd lacks pools of keys that the replay is made for.
-func (p *plan) poolsDiffer(ctx context.Context, at, token string) (bool, error) {
-	missing := maps.Clone(p.pools)
+// differs says how the provider at a running permitd differs from the policies that the load is made for; "" if not at all.
+func (pp *providerPlan) differs(ctx context.Context, at, token string, policies *policyfile.File) (string, error) {
+	var want any
+	for _, docs := range policies.Providers {
+		if docs.Provider == pp.name {
+			_ = json.Unmarshal(docs.Policy.Body(), &want) // was checked before
+		}
+	}
+	var running struct {
+		Policy any `json:"policy"`
+	}
+	if err := read(ctx, at, token, &running); err != nil {
+		return "", fmt.Errorf("the policy in force for %s can't be read (%w)", pp.name, err)
+	}
+	if !reflect.DeepEqual(running.Policy, want) {
+		return fmt.Sprintf("has another policy for %s than this load is made for; start it with the output of --print-policy", pp.name), nil
+	}
+	switch differ, err := pp.poolsDiffer(ctx, at, token); {
+	case err != nil:
+		return "", fmt.Errorf("the pools of keys of %s can't be read (%w)", pp.name, err)
+	case differ:
+		return fmt.Sprintf("has other pools of keys for %s than this load is made for; bring it in line by permitd apply with the output of --print-policy", pp.name), nil
+	}
+	return "", nil
+}
+
+// poolsDiffer reports whether the provider at a running permitd lacks pools of keys that the load is made for.
+func (pp *providerPlan) poolsDiffer(ctx context.Context, at, token string) (bool, error) {
+	missing := maps.Clone(pp.pools)
 	for cursor := ""; len(missing) > 0; {
 		var page struct {
 			Items []struct {

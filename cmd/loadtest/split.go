@@ -47,15 +47,16 @@ func (l rateLimit) burstOf(i, n int) int64 {
 	return burst
 }
 
-// checkSplit refuses limits of which a replica's part never lets the largest request through.
-func checkSplit(replicas int, largest int64, limits ...*rateLimit) error {
+// checkSplit refuses limits of which a replica's part never lets the largest request through. The provider is named as by
+// plan.of.
+func checkSplit(provider string, replicas int, largest int64, limits ...*rateLimit) error {
 	for _, l := range limits {
 		if l == nil {
 			continue
 		}
 		if least := l.burstOf(replicas-1, replicas); largest > least {
-			return fmt.Errorf("the largest request costs %d tokens and with split each of %d replicas never lets more than %d through at once (limit %s): raise --burst or --capacity, or lower --replicas",
-				largest, replicas, least, l.name)
+			return fmt.Errorf("the largest request%s costs %d tokens and with split each of %d replicas never lets more than %d through at once (limit %s): raise --burst or --capacity, or lower --replicas",
+				provider, largest, replicas, least, l.name)
 		}
 	}
 	return nil

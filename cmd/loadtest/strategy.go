@@ -21,7 +21,7 @@ const (
 var strategies = []string{strategyPermitd, strategyNone, strategySplit, strategyRedisRate}
 
 // checkStrategies refuses what flags can't be together.
-func (c *replayCmd) checkStrategies() error {
+func (c *loadFlags) checkStrategies() error {
 	for i, s := range c.Strategy {
 		switch {
 		case !slices.Contains(strategies, s):
@@ -52,7 +52,7 @@ func (c *replayCmd) checkStrategies() error {
 
 const maxReplicas = 10_000
 
-func (c *replayCmd) runs(strategy string) bool { return slices.Contains(c.Strategy, strategy) }
+func (c *loadFlags) runs(strategy string) bool { return slices.Contains(c.Strategy, strategy) }
 
 // verdict is the answer to an ask.
 type verdict struct {
@@ -72,6 +72,11 @@ type asker interface {
 type local interface {
 	asker(replica int, r *row) asker
 }
+
+// localByProvider decides by the limits of the provider that a request is for.
+type localByProvider map[string]local
+
+func (l localByProvider) asker(replica int, r *row) asker { return l[r.Provider].asker(replica, r) }
 
 // replicaOf is the replica that the n-th request lands on: drawn at random, as a load balancer of connections does.
 func replicaOf(n int, seed uint64, replicas int) int {

@@ -113,8 +113,8 @@ func TestClientWaitsInLine(t *testing.T) {
 			}
 			start := time.Now()
 			m := &meter{now: func() time.Duration { return time.Since(start) }}
-			c := &clients{upstream: &http.Client{Transport: &answers{nil, []string{answered}}}, local: s, replicas: 1, mock: "http://mock",
-				patience: tt.patience, meter: m, tally: newTally(func() {})}
+			c := &clients{upstream: &http.Client{Transport: &answers{nil, []string{answered}}}, local: s, replicas: 1, providers: one(m),
+				patience: tt.patience, tally: newTally(func() {})}
 			c.serve(t.Context(), 0, &row{Context: 5}, start)
 			if o, took := c.tally.read(), time.Since(start); o.counts != tt.want || took != tt.took || o.Kept["tokens"] != 1 || m.read().Waiting != 0 {
 				t.Errorf("%+v after %s", o, took)
@@ -245,7 +245,7 @@ func TestSyntheticTrace(t *testing.T) {
 func TestKeysInRedisAreIDs(t *testing.T) {
 	server := redistest.Start(t)
 	account := rateLimit{accountLimitName, 1, time.Hour, 50}
-	s, stop, err := newRedisRate(t.Context(), server.URL(), 1, ownLimits{account, &account, (&plan{}).account}, tokensCost(t), "run")
+	s, stop, err := newRedisRate(t.Context(), server.URL(), 1, ownLimits{account, &account, (&providerPlan{}).account}, tokensCost(t), "run")
 	if err != nil {
 		t.Fatal(err)
 	}

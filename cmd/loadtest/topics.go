@@ -33,13 +33,15 @@ type timeline struct {
 	slots  int           // in each piece
 	piece  time.Duration // how long it is
 	labels []string
-	flows  [][]flowSlot // of each run
+	flows  [][][]flowSlot // of each provider, of each run
 }
 
 func (r *report) timeline() timeline {
 	longest := 1
 	for _, run := range r.Runs {
-		longest = max(longest, len(run.slots))
+		for _, p := range run.Providers {
+			longest = max(longest, len(p.slots))
+		}
 	}
 	t := timeline{slots: (longest + chartPoints - 1) / chartPoints}
 	t.piece = r.Settings.slot * time.Duration(t.slots)
@@ -52,20 +54,27 @@ func (r *report) timeline() timeline {
 	for i := range pieces {
 		t.labels = append(t.labels, fmt.Sprintf("%.*f s", digits, (time.Duration(i)*t.piece).Seconds()))
 	}
-	for _, run := range r.Runs {
-		t.flows = append(t.flows, gather(run.slots, t.slots, pieces))
+	for i := range r.Settings.Providers {
+		var runs [][]flowSlot
+		for _, run := range r.Runs {
+			runs = append(runs, gather(run.Providers[i].slots, t.slots, pieces))
+		}
+		t.flows = append(t.flows, runs)
 	}
 	return t
 }
 
 // series is a figure of each piece.
-func (t timeline) series(run int, of func(i int, s flowSlot) float64) []float64 {
+func (t timeline) series(provider, run int, of func(s flowSlot) float64) []float64 {
 	values := make([]float64, len(t.labels))
-	for i, s := range t.flows[run] {
-		values[i] = of(i, s)
+	for i, s := range t.flows[provider][run] {
+		values[i] = of(s)
 	}
 	return values
 }
+
+// level is a line that stays where it is.
+func (t timeline) level(v float64) []float64 { return slices.Repeat([]float64{v}, len(t.labels)) }
 
 func (r *report) names() []string {
 	var names []string
@@ -77,30 +86,11 @@ func (r *report) names() []string {
 
 func (r *report) topics() []topic {
 	t := r.timeline()
-	return []topic{r.arrived(t), r.refused(t), r.bound(t), r.denials(), r.asking(), r.shares()}
-}
-
-// perSecond is the provider's rate.
-func (r *report) perSecond() float64 {
-	return float64(r.Settings.Amount) / r.Settings.per.Seconds()
-}
-
-func (r *report) arrived(t timeline) topic {
-	top := topic{ID: "arrived", Title: "What reached the provider",
-		Text: "Tokens per second that arrived at the provider, and its capacity. Mind the scales. What arrives above the capacity is either taken from its burst or refused."}
-	seconds := t.piece.Seconds()
-	for i, run := range r.Runs {
-		all := t.series(i, func(_ int, s flowSlot) float64 { return float64(s.admitted+s.refused) / seconds })
-		admitted := t.series(i, func(_ int, s flowSlot) float64 { return float64(s.admitted) / seconds })
-		capacity := t.series(i, func(int, flowSlot) float64 { return r.perSecond() })
-		top.Charts = append(top.Charts, titledChart{run.Strategy, chart{
-			names: []string{"arrived", "admitted", "capacity"}, colors: []int{red, blue, black}, values: [][]float64{all, admitted, capacity}, labels: t.labels, height: 210}})
+	list := []topic{r.arrived(t), r.refused(t), r.bound(t), r.denials(), r.asking(), r.shares()}
+	if len(r.Settings.Providers) > 1 {
+		list = slices.Insert(list, 3, r.use())
 	}
-	// Those that keep to the capacity have the same scale, and are not flattened by one that does not.
-	for i := range top.Charts {
-		top.Charts[i].ceil = niceCeil(max(ceilOf(top.Charts[i].values), 2.5*r.perSecond()))
-	}
-	return top
+	return list
 }
 
 // niceCeil is the next of 1, 2, 4, 6, 8 times a power of ten.
@@ -115,30 +105,6 @@ func niceCeil(v float64) float64 {
 		}
 	}
 	return 10 * power
-}
-
-func (r *report) refused(t timeline) topic {
-	c := chart{names: r.names(), labels: t.labels, height: 240}
-	for i := range r.Runs {
-		c.values = append(c.values, t.series(i, func(_ int, s flowSlot) float64 { return float64(s.turnedAway) / t.piece.Seconds() }))
-	}
-	c.ceil = ceilOf(c.values)
-	return topic{ID: "refused", Title: "Upstream 429s", Text: "Calls per second that the provider refused.", Charts: []titledChart{{"", c}}}
-}
-
-// bound shows how far what was admitted is ahead of the rate, and the most that burst + rate · w allows.
-func (r *report) bound(t timeline) topic {
-	c := chart{names: append(r.names(), "bound"), labels: t.labels, height: 260}
-	for i := range r.Runs {
-		c.values = append(c.values, t.series(i, func(_ int, s flowSlot) float64 { return float64(s.ahead) }))
-		c.colors = append(c.colors, i)
-	}
-	c.colors = append(c.colors, black)
-	c.values = append(c.values, t.series(0, func(int, flowSlot) float64 { return float64(r.Settings.bound) }))
-	c.ceil = ceilOf(c.values)
-	return topic{ID: "bound", Title: "Admitted, and the bound",
-		Text:   "In any time w the provider admits at most burst + rate · w. Drawn is how many tokens it had admitted beyond rate · w, for the worst w that ends then; the bound is its burst. A line at the bound means that the provider had nothing left to give.",
-		Charts: []titledChart{{"", c}}}
 }
 
 func (r *report) denials() topic {

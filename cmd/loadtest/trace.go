@@ -21,21 +21,30 @@ type row struct {
 	Cached    int64
 	Model     string
 	Key       string
+	Provider  string
 }
 
-// trace is a recorded sequence of requests, in the order of time.
+// trace is a sequence of requests, recorded or drawn, in the order of time.
 type trace struct {
-	rows []row
-	keys bool // the rows had keys of their own
+	name      string // of its file, or what it was drawn by
+	rows      []row
+	keys      bool          // the rows had keys of their own
+	lasts     time.Duration // 0: until the last request
+	providers []weighted    // that it was drawn by; none: rows tell
 }
 
-// span is the time from the first request to the last.
-func (t *trace) span() time.Duration { return t.rows[len(t.rows)-1].At }
+// span is how long it lasts: from the first request to the last where nothing else was said.
+func (t *trace) span() time.Duration {
+	if t.lasts > 0 {
+		return t.lasts
+	}
+	return t.rows[len(t.rows)-1].At
+}
 
 const maxTraceFaults = 10
 
 // readTrace reads a trace in the form of the Azure LLM inference traces: CSV with a header that names TIMESTAMP,
-// ContextTokens and GeneratedTokens, and maybe Model, Key and CachedTokens, in any order and case; other columns are
+// ContextTokens and GeneratedTokens, and maybe Model, Key, Provider and CachedTokens, in any order and case; other columns are
 // passed over. Rows need not be in order of time; those of the same time stay as they are. The error names each faulty
 // line, up to ten.
 func readTrace(name string, r io.Reader) (*trace, error) {
@@ -56,7 +65,7 @@ func readTrace(name string, r io.Reader) (*trace, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s:1: %w", name, err)
 	}
-	t := &trace{keys: columns.key >= 0}
+	t := &trace{name: name, keys: columns.key >= 0}
 	var times []time.Time
 	var faults []error
 	for len(faults) < maxTraceFaults {
@@ -95,13 +104,13 @@ func readTrace(name string, r io.Reader) (*trace, error) {
 }
 
 // columns are the places of the columns; -1 where there is none.
-type columns struct{ timestamp, context, generated, cached, model, key int }
+type columns struct{ timestamp, context, generated, cached, model, key, provider int }
 
 func findColumns(header []string) (columns, error) {
 	find := func(name string) int {
 		return slices.IndexFunc(header, func(h string) bool { return strings.EqualFold(strings.TrimSpace(h), name) })
 	}
-	c := columns{find("TIMESTAMP"), find("ContextTokens"), find("GeneratedTokens"), find("CachedTokens"), find("Model"), find("Key")}
+	c := columns{find("TIMESTAMP"), find("ContextTokens"), find("GeneratedTokens"), find("CachedTokens"), find("Model"), find("Key"), find("Provider")}
 	for name, at := range map[string]int{"TIMESTAMP": c.timestamp, "ContextTokens": c.context, "GeneratedTokens": c.generated} {
 		if at < 0 {
 			return c, fmt.Errorf("there is no column %s; the header must name TIMESTAMP, ContextTokens and GeneratedTokens", name)
@@ -112,7 +121,7 @@ func findColumns(header []string) (columns, error) {
 
 func (c columns) row(record []string) (row, time.Time, error) {
 	at, err := parseTimestamp(record[c.timestamp])
-	r := row{Model: c.text(record, c.model), Key: c.text(record, c.key)}
+	r := row{Model: c.text(record, c.model), Key: c.text(record, c.key), Provider: c.text(record, c.provider)}
 	for _, tokens := range []struct {
 		name string
 		at   int
