@@ -9,12 +9,13 @@ import (
 
 	"github.com/go-redis/redis_rate/v10"
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/permitd/permitd/limiter/redisstore/redisclient"
 )
 
 // shared is what all instances count in Redis.
 type shared struct {
-	client *redis.Client
+	client redis.UniversalClient
 	rate   *redis_rate.Limiter
 	log    *slog.Logger
 	places chan struct{} // one for each call on its way
@@ -28,18 +29,11 @@ const (
 	maxCalls = 16
 )
 
-func connect(url, prefix string, log *slog.Logger) (*shared, error) {
-	o, err := redis.ParseURL(url)
+func connect(c redisclient.Config, prefix string, log *slog.Logger) (*shared, error) {
+	client, err := c.Connect(patience)
 	if err != nil {
 		return nil, err
 	}
-	// One try, and soon given up: nobody waits for longer than patience. What a URL says of the timeouts is overridden.
-	o.MaxRetries, o.DialerRetries = -1, 1 // 0 means 3, and 5
-	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = 250*time.Millisecond, patience, patience, patience
-	o.ContextTimeoutEnabled = false
-	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	o.PoolSize = 4
-	client := redis.NewClient(o)
 	return &shared{
 		client: client,
 		rate:   redis_rate.NewLimiter(under{client, cmp.Or(prefix, "permitd") + ":"}),
@@ -51,24 +45,24 @@ func connect(url, prefix string, log *slog.Logger) (*shared, error) {
 // under puts a prefix before the keys of redis_rate, which has none to set. [redis_rate.Limiter.Allow], of which alone
 // use is made here, runs a script, and that is these two.
 type under struct {
-	*redis.Client
+	redis.UniversalClient
 	prefix string
 }
 
 func (u under) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
-	return u.Client.EvalSha(ctx, sha, u.keys(keys), args...)
+	return u.once(ctx, "evalsha", sha, keys, args)
 }
 
 func (u under) Eval(ctx context.Context, script string, keys []string, args ...any) *redis.Cmd {
-	return u.Client.Eval(ctx, script, u.keys(keys), args...)
+	return u.once(ctx, "eval", script, keys, args)
 }
 
-func (u under) keys(keys []string) []string {
-	prefixed := make([]string, len(keys))
-	for i, k := range keys {
-		prefixed[i] = u.prefix + k
+func (u under) once(ctx context.Context, verb, what string, keys []string, args []any) *redis.Cmd {
+	line := []any{verb, what, len(keys)}
+	for _, k := range keys {
+		line = append(line, u.prefix+k)
 	}
-	return prefixed
+	return redisclient.Once(ctx, u.UniversalClient, 3, append(line, args...)...)
 }
 
 // failed notes a failure and returns the wait, 0 as well if Redis does not say.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/permitd/permitd/limiter"
+	"github.com/permitd/permitd/limiter/redisstore/redisclient"
 )
 
 const (
@@ -31,8 +32,8 @@ type Throttle struct {
 
 // Options of a [Throttle]; the zero value counts in memory alone.
 type Options struct {
-	// RedisURL is where instances count together, in go-redis' form.
-	RedisURL string
+	// Redis is where instances count together.
+	Redis redisclient.Config
 	// RedisPrefix is the first part of every key there. Default: "permitd".
 	RedisPrefix string
 	// Logger is told when Redis stops counting, and when it does so again. nil logs nothing.
@@ -57,8 +58,8 @@ func New(ctx context.Context, own limiter.Store, o Options) (*Throttle, error) {
 	if _, err := t.own.Seed(ctx, limiter.ProviderDocs{Provider: provider, Policy: policy}); err != nil {
 		return nil, err
 	}
-	if o.RedisURL != "" {
-		if t.shared, err = connect(o.RedisURL, o.RedisPrefix, t.log); err != nil {
+	if o.Redis.URL != "" {
+		if t.shared, err = connect(o.Redis, o.RedisPrefix, t.log); err != nil {
 			return nil, err
 		}
 	}

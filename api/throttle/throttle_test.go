@@ -17,6 +17,7 @@ import (
 	"github.com/permitd/permitd/api"
 	"github.com/permitd/permitd/limiter"
 	"github.com/permitd/permitd/limiter/memstore"
+	"github.com/permitd/permitd/limiter/redisstore/redisclient"
 	"github.com/permitd/permitd/limiter/redisstore/redistest"
 )
 
@@ -140,9 +141,9 @@ func countsAlong(t *testing.T, a, b *Throttle) bool {
 func TestInstancesCountTogether(t *testing.T) {
 	var clock atomic.Int64
 	server, prefix := redistest.Start(t), "test-"+rand.Text()
-	o := Options{RedisURL: server.URL(), RedisPrefix: prefix}
+	o := Options{Redis: redisclient.Config{URL: server.URL()}, RedisPrefix: prefix}
 	a, b := open(t, &clock, 0, o), open(t, &clock, 0, o)
-	other := open(t, &clock, 0, Options{RedisURL: server.URL(), RedisPrefix: prefix + "-other"})
+	other := open(t, &clock, 0, Options{Redis: redisclient.Config{URL: server.URL()}, RedisPrefix: prefix + "-other"})
 	eventually(t, func() bool { return countsAlong(t, a, b) })
 	if countsAlong(t, a, other) {
 		t.Error("throttles with different prefixes count together")
@@ -191,7 +192,7 @@ func TestRedisAway(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var clock atomic.Int64
 			server, told := redistest.Start(t), &log{}
-			o := Options{RedisURL: server.URL(), Logger: slog.New(slog.NewTextHandler(told, nil))}
+			o := Options{Redis: redisclient.Config{URL: server.URL()}, Logger: slog.New(slog.NewTextHandler(told, nil))}
 			a, b := open(t, &clock, 0, o), open(t, &clock, 0, o)
 			eventually(t, func() bool { return countsAlong(t, a, b) })
 
@@ -217,9 +218,24 @@ func TestRedisAway(t *testing.T) {
 	}
 }
 
+// TestInCluster: instances count together in a cluster too, by a user who may do no more than README.md says.
+func TestInCluster(t *testing.T) {
+	var clock atomic.Int64
+	cluster := redistest.StartCluster(t, false)
+	user := ""
+	for _, s := range cluster.Nodes {
+		user = s.Restrict()
+	}
+	o := Options{Redis: redisclient.Config{Mode: redisclient.Cluster, URL: strings.Replace(cluster.URL(), "//", "//"+user+"@", 1)}}
+	a, b := open(t, &clock, 0, o), open(t, &clock, 0, o)
+	for range 5 { // whichever nodes the clients' counters are on
+		eventually(t, func() bool { return countsAlong(t, a, b) })
+	}
+}
+
 func TestManyAtOnce(t *testing.T) {
 	var clock atomic.Int64
-	throttle := open(t, &clock, 0, Options{RedisURL: redistest.Shared(t).URL(), RedisPrefix: "test-" + rand.Text()})
+	throttle := open(t, &clock, 0, Options{Redis: redisclient.Config{URL: redistest.Shared(t).URL()}, RedisPrefix: "test-" + rand.Text()})
 	var wg sync.WaitGroup
 	var passed atomic.Int64
 	for range 64 {
@@ -238,7 +254,7 @@ func TestManyAtOnce(t *testing.T) {
 }
 
 func TestBadURL(t *testing.T) {
-	if _, err := New(t.Context(), memstore.New(memstore.Options{}), Options{RedisURL: "http://x"}); err == nil {
+	if _, err := New(t.Context(), memstore.New(memstore.Options{}), Options{Redis: redisclient.Config{URL: "http://x"}}); err == nil {
 		t.Error("accepted")
 	}
 }

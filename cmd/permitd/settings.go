@@ -8,19 +8,19 @@ import (
 	"log/slog"
 	"net"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/permitd/permitd/limiter/policyfile"
+	"github.com/permitd/permitd/limiter/redisstore/redisclient"
 )
 
 // config is what serve runs by, checked.
 type config struct {
 	access
-	certificates *certificates // nil: plain HTTP
-	redisURL     string        // "": in memory
+	certificates *certificates      // nil: plain HTTP
+	redis        redisclient.Config // without a URL: in memory
 	redisPrefix  string
 	policies     *policyfile.File
 	minInstances int
@@ -68,22 +68,22 @@ var redisPrefix = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,64}$`)
 
 // redis checks the settings about Redis. The URL may hold a password and is not repeated.
 func (c *serveCommand) redis(given settings, cfg *config) error {
-	switch c.RedisMode {
-	case "single":
-	case "sentinel", "cluster":
-		return given.bad("redis-mode", c.RedisMode, "is not in this version, only single is")
-	default:
-		return given.bad("redis-mode", c.RedisMode, "must be single")
+	cfg.redis = redisclient.Config{Mode: redisclient.Mode(c.RedisMode), URL: c.RedisURL}
+	if !slices.Contains(redisclient.Modes, cfg.redis.Mode) {
+		return given.bad("redis-mode", c.RedisMode, "must be single, sentinel or cluster")
 	}
 	if !redisPrefix.MatchString(c.RedisPrefix) {
 		return given.bad("redis-prefix", c.RedisPrefix, "must be 1 to 64 of A-Z a-z 0-9 . _ : -")
 	}
-	if c.RedisURL != "" {
-		if _, err := redis.ParseURL(c.RedisURL); err != nil {
-			return fmt.Errorf("%s (not shown: it may hold a password): must be redis://USER:PASSWORD@HOST:PORT/DB, rediss://… or unix://PATH", given.name("redis-url"))
+	cfg.redisPrefix = c.RedisPrefix
+	switch {
+	case c.RedisURL == "" && cfg.redis.Mode != redisclient.Single:
+		return given.bad("redis-mode", c.RedisMode, "needs --redis-url (PERMITD_REDIS_URL) as well")
+	case c.RedisURL != "":
+		if err := cfg.redis.Check(); err != nil {
+			return fmt.Errorf("%s (not shown: it may hold a password): with --redis-mode %s it %w", given.name("redis-url"), cfg.redis.Mode, err)
 		}
 	}
-	cfg.redisURL, cfg.redisPrefix = c.RedisURL, c.RedisPrefix
 	return nil
 }
 

@@ -21,11 +21,11 @@ const startPatience = 2 * time.Second
 
 // openStore opens the store that the settings ask for, which need not answer yet. Call end when it is no longer used.
 func openStore(cfg *config) (store limiter.Store, end func(), err error) {
-	if cfg.redisURL == "" {
+	if cfg.redis.URL == "" {
 		cfg.log.Info("using the embedded in-memory store: counters and tuning are lost at exit")
 		return memstore.New(memstore.Options{}), func() {}, nil
 	}
-	s, err := redisstore.Connect(cfg.redisURL, redisstore.Options{Prefix: cfg.redisPrefix, Logger: cfg.log})
+	s, err := redisstore.Connect(cfg.redis, redisstore.Options{Prefix: cfg.redisPrefix, Logger: cfg.log})
 	if err != nil {
 		return nil, nil, errors.New("the Redis URL can't be used") // settings checked it
 	}
@@ -98,7 +98,7 @@ func join(ctx context.Context, cfg *config, store limiter.Store, c *limiter.Coor
 	for _, w := range warnings {
 		cfg.log.Warn(w)
 	}
-	cfg.log.Info("using Redis", "prefix", cfg.redisPrefix)
+	cfg.log.Info("using Redis", "mode", cfg.redis.Mode, "prefix", cfg.redisPrefix)
 	return nil
 }
 
@@ -124,7 +124,7 @@ func openThrottle(ctx context.Context, cfg *config) (t api.Throttle, end func(),
 		return nil, func() {}, nil
 	}
 	own := memstore.New(memstore.Options{MaxCounters: maxClients})
-	opened, err := throttle.New(ctx, own, throttle.Options{RedisURL: cfg.redisURL, RedisPrefix: cfg.redisPrefix, Logger: cfg.log})
+	opened, err := throttle.New(ctx, own, throttle.Options{Redis: cfg.redis, RedisPrefix: cfg.redisPrefix, Logger: cfg.log})
 	if err != nil {
 		return nil, nil, fmt.Errorf("count failed logins: %w", err)
 	}

@@ -1,16 +1,49 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
 )
 
-// Check asks Redis whether it is fit to hold limits. The error says why it is not, or that it did not answer; warnings
-// are what an operator should know.
+// Check asks Redis, every master of a cluster, whether it is fit to hold limits. The error says why it is not, or that
+// it did not answer; warnings are what an operator should know.
 func (s *Store) Check(ctx context.Context) (warnings []string, err error) {
-	text, err := s.side.Info(ctx).Result()
+	cluster, ok := s.side.(*redis.ClusterClient)
+	if !ok {
+		return s.check(ctx, s.side, "standalone")
+	}
+	var mu sync.Mutex
+	var unfit error
+	err = cluster.ForEachMaster(ctx, func(ctx context.Context, master *redis.Client) error {
+		addr := master.Options().Addr
+		of, err := s.check(ctx, master, "cluster")
+		mu.Lock()
+		defer mu.Unlock()
+		for _, w := range of {
+			warnings = append(warnings, addr+": "+w)
+		}
+		if err != nil {
+			unfit = fmt.Errorf("%s: %w", addr, err)
+		}
+		return nil
+	})
+	if err != nil { // nobody says who the masters are
+		return nil, s.failed(ctx, err)
+	}
+	slices.Sort(warnings)
+	return warnings, unfit
+}
+
+// check asks one server, which should be set up in a certain way.
+func (s *Store) check(ctx context.Context, c redis.Cmdable, mode string) (warnings []string, err error) {
+	text, err := c.Info(ctx).Result()
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
@@ -20,11 +53,14 @@ func (s *Store) Check(ctx context.Context) (warnings []string, err error) {
 			info[name] = value
 		}
 	}
-	return judge(info)
+	return judge(info, mode)
 }
 
 // judge reads what INFO says.
-func judge(info map[string]string) (warnings []string, err error) {
+func judge(info map[string]string, mode string) (warnings []string, err error) {
+	if is := info["redis_mode"]; is != "" && is != mode {
+		return nil, fmt.Errorf("its mode is %s: set --redis-mode to %s", is, cmp.Or(map[string]string{"standalone": "single"}[is], is))
+	}
 	version := info["redis_version"]
 	major, _, _ := strings.Cut(version, ".")
 	if n, err := strconv.Atoi(major); err != nil || n < 7 {

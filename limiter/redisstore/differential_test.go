@@ -195,7 +195,7 @@ func (d *duel) send(charges []*limiter.Charge) *reply {
 		(&ask{call: k, charge: c, lines: len(c.Lines)}).encode(d.lane.batch)
 	}
 	s := d.lane.queue.store
-	result, err := s.scripts.acquire.run(context.Background(), s.client, d.lane.batch.keys(d.lane.key), d.lane.batch.args(d.lane.seq, "")...)
+	result, err := s.run(context.Background(), s.client, s.scripts.acquire, d.lane.batch.keys(d.lane.key), d.lane.batch.args(d.lane.seq, "")...)
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -293,7 +293,7 @@ func (d *duel) undo(charges []*limiter.Charge, receipts [][]limiter.Receipt) {
 	}
 	s, b := d.lane.queue.store, d.lane.batch
 	for range 2 {
-		_, err := s.scripts.undo.run(context.Background(), s.client, b.keys(d.lane.key), b.args(d.lane.seq, lost)...)
+		_, err := s.run(context.Background(), s.client, s.scripts.undo, b.keys(d.lane.key), b.args(d.lane.seq, lost)...)
 		if err != nil {
 			d.t.Fatal(err)
 		}
@@ -307,11 +307,11 @@ func TestLaneThatWasGivenUpDoesNothing(t *testing.T) {
 	d.send(charges)
 	b, ctx := d.lane.batch, context.Background()
 	// The next call is given up before it comes to Redis, and then comes after all.
-	if _, err := s.scripts.undo.run(ctx, s.client, b.keys(d.lane.key), b.args(d.lane.seq+1, "1")...); err != nil {
+	if _, err := s.run(ctx, s.client, s.scripts.undo, b.keys(d.lane.key), b.args(d.lane.seq+1, "1")...); err != nil {
 		t.Fatal(err)
 	}
 	for _, seq := range []int64{d.lane.seq, d.lane.seq + 1} {
-		result, err := s.scripts.acquire.run(ctx, s.client, b.keys(d.lane.key), b.args(seq, "")...)
+		result, err := s.run(ctx, s.client, s.scripts.acquire, b.keys(d.lane.key), b.args(seq, "")...)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,7 +15,7 @@ import (
 
 // Load implements [limiter.Store].
 func (s *Store) Load(ctx context.Context, id limiter.DocID) (limiter.Record, error) {
-	stored, err := s.aside(ctx, func(ctx context.Context) (any, error) { return s.side.Get(ctx, s.keys.document(id)).Result() })
+	stored, err := s.aside(ctx, func(ctx context.Context) (any, error) { return s.send(ctx, s.side, 1, "get", s.keys.document(id)) })
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return limiter.Record{}, s.failed(ctx, err)
 	}
@@ -36,7 +36,7 @@ func (s *Store) Swap(ctx context.Context, id limiter.DocID, prev string, next li
 		rest = nil
 	case id.Kind == "":
 		if prev == "" { // before the policy, so that no policy is ever missing in the list
-			if err := s.side.SAdd(ctx, s.keys.providers(), id.Provider).Err(); err != nil {
+			if _, err := s.send(ctx, s.side, 1, "sadd", s.keys.providers(), id.Provider); err != nil {
 				return limiter.Record{}, s.failed(ctx, err)
 			}
 		}
@@ -86,10 +86,9 @@ func (s *Store) History(ctx context.Context, provider string, before int64, n in
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
-	items, _ := result.([]any)
+	items := texts(result)
 	records := make([]limiter.Record, 0, len(items))
-	for _, item := range items {
-		text, _ := item.(string)
+	for _, text := range items {
 		r, err := s.read("\n" + text)
 		if err != nil {
 			return nil, err
@@ -105,14 +104,22 @@ func (s *Store) List(ctx context.Context, provider string, kind limiter.EntryKin
 	if err != nil || len(names) == 0 {
 		return nil, err
 	}
-	texts, err := s.side.MGet(ctx, docs...).Result()
+	line := []any{"mget"}
+	for _, doc := range docs {
+		line = append(line, doc)
+	}
+	result, err := s.send(ctx, s.side, 1, line...)
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
+	stored, _ := result.([]any)
+	if len(stored) != len(names) {
+		return nil, s.failed(ctx, errReply)
+	}
 	records := make([]limiter.NamedRecord, 0, len(names))
-	for i, text := range texts {
-		stored, _ := text.(string)
-		r, err := s.read(stored)
+	for i, one := range stored {
+		text, _ := one.(string)
+		r, err := s.read(text)
 		if err != nil {
 			return nil, err
 		}
@@ -128,10 +135,11 @@ func (s *Store) page(ctx context.Context, provider string, kind limiter.EntryKin
 		least = "(" + after
 	}
 	set := s.keys.names(provider, kind)
-	names, err = s.side.ZRangeByLex(ctx, set, &redis.ZRangeBy{Min: least, Max: "+", Count: int64(n)}).Result()
+	result, err := s.send(ctx, s.side, 1, "zrangebylex", set, least, "+", "limit", 0, n)
 	if err != nil {
 		return nil, nil, s.failed(ctx, err)
 	}
+	names = texts(result)
 	for _, name := range names {
 		docs = append(docs, s.keys.document(limiter.DocID{Provider: provider, Kind: kind, Name: name}))
 	}
@@ -178,10 +186,9 @@ func (s *Store) Instances(ctx context.Context, self *limiter.Instance) ([]limite
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
-	texts, _ := result.([]any)
-	instances := make([]limiter.Instance, 0, len(texts))
-	for _, t := range texts {
-		text, _ := t.(string)
+	all := texts(result)
+	instances := make([]limiter.Instance, 0, len(all))
+	for _, text := range all {
 		var i limiter.Instance
 		if err := json.Unmarshal([]byte(text), &i); err != nil {
 			return nil, unavailable(fmt.Errorf("an instance can't be read: %w", err))
@@ -194,12 +201,12 @@ func (s *Store) Instances(ctx context.Context, self *limiter.Instance) ([]limite
 
 // Providers implements [limiter.Store].
 func (s *Store) Providers(ctx context.Context) ([]string, error) {
-	all, err := s.side.SMembers(ctx, s.keys.providers()).Result()
+	all, err := s.send(ctx, s.side, 1, "smembers", s.keys.providers())
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
-	names := all[:0]
-	for _, name := range all {
+	names := []string{}
+	for _, name := range texts(all) {
 		r, err := s.Load(ctx, limiter.DocID{Provider: name})
 		if err != nil {
 			return nil, err
@@ -210,6 +217,17 @@ func (s *Store) Providers(ctx context.Context) ([]string, error) {
 	}
 	slices.Sort(names)
 	return names, nil
+}
+
+// texts are the elements of an answer that is a list or set of texts.
+func texts(result any) []string {
+	elements, _ := result.([]any)
+	all := make([]string, 0, len(elements))
+	for _, e := range elements {
+		text, _ := e.(string)
+		all = append(all, text)
+	}
+	return all
 }
 
 func (s *Store) read(text string) (limiter.Record, error) {

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/permitd/permitd/limiter"
 )
@@ -32,6 +33,14 @@ func (k keys) document(id limiter.DocID) string {
 		return k.of(id.Provider) + "policy"
 	}
 	return k.of(id.Provider) + string(id.Kind) + ":" + id.Name
+}
+
+// probe is in the slot of another key.
+func (k keys) probe(key string) string {
+	if _, rest, tagged := strings.Cut(key, "{"); tagged {
+		key, _, _ = strings.Cut(rest, "}")
+	}
+	return k.of(key) + "probe"
 }
 
 func (k keys) lane(provider, instance string, n int) string {

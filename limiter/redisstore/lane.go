@@ -6,12 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
-	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/permitd/permitd/limiter"
 )
@@ -25,6 +22,8 @@ const (
 type queue struct {
 	store    *Store
 	provider string
+	key      string               // of the provider, in the slot of all its keys
+	node     atomic.Pointer[node] // that it went to last; nil: none yet
 
 	mu      sync.Mutex
 	waiting []*ask
@@ -32,23 +31,37 @@ type queue struct {
 }
 
 func newQueue(s *Store, provider string) *queue {
-	q := &queue{store: s, provider: provider}
+	q := &queue{store: s, provider: provider, key: s.keys.document(limiter.DocID{Provider: provider})}
 	for n := range lanes {
 		q.idle = append(q.idle, &lane{queue: q, key: s.keys.lane(provider, s.instance, n), batch: newBatch(s.keys, provider)})
 	}
 	return q
 }
 
-// put queues asks and sets a lane going. It returns how many there was room for.
-func (q *queue) put(asks []ask) int {
+// put queues asks and sets a lane going. It returns how many it took, and why not more.
+func (q *queue) put(asks []ask) (int, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if n := q.node.Load(); n != nil && n.down.Load() {
+		return 0, unavailable(n.refusal())
+	}
 	n := min(len(asks), maxQueue-len(q.waiting))
 	for i := range asks[:n] {
 		q.waiting = append(q.waiting, &asks[i])
 	}
 	q.wake()
-	return n
+	return n, fmt.Errorf("%w: %d asks wait for Redis", limiter.ErrOverloaded, maxQueue)
+}
+
+// refuse fails all that waits.
+func (q *queue) refuse(err error) {
+	q.mu.Lock()
+	waiting := q.waiting
+	q.waiting = nil
+	q.mu.Unlock()
+	for _, a := range waiting {
+		a.fail(err)
+	}
 }
 
 // wake sets an idle lane going if there is work. The queue is locked.
@@ -100,7 +113,8 @@ func (l *lane) call() {
 	b, s := l.batch, l.queue.store
 	l.seq++
 	names := b.keys(l.key)
-	result, err := s.scripts.acquire.run(s.life, s.client, names, b.args(l.seq, "")...)
+	l.queue.node.Store(s.nodes.of(s.life, l.queue.key))
+	result, err := s.run(s.life, s.client, s.scripts.acquire, names, b.args(l.seq, "")...)
 	var r *reply
 	if err == nil {
 		r, err = readReply(result)
@@ -143,12 +157,12 @@ const (
 	undoGrace = time.Second // for an undo when the store is closed
 )
 
-// undo has Redis take back what the last call charged to the lost asks, however long that takes. A store that is closed
-// goes on for a moment, so that an orderly end leaves nothing charged.
+// undo has Redis take back what the last call charged to the lost asks, however long that takes. While its node is down it
+// waits, as everybody does. A store that is closed goes on for a moment, so that an orderly end leaves nothing charged.
 func (l *lane) undo(names []string, args []any) {
 	s := l.queue.store
 	for wait, refused := 5*time.Millisecond, 0; ; wait = min(2*wait, time.Second) {
-		kept, err := s.scripts.undo.run(context.Background(), s.client, names, args...)
+		kept, err := s.run(context.Background(), s.client, s.scripts.undo, names, args...)
 		if err == nil {
 			if kept != int64(0) {
 				s.log.Warn("grants that were repeated without an answer could not be taken back: a document was edited in between", "provider", l.queue.provider, "grants", kept)
@@ -162,33 +176,17 @@ func (l *lane) undo(names []string, args []any) {
 			s.log.Error("charges without an answer were not taken back", "provider", l.queue.provider, "error", err)
 			return
 		}
+		pause, back := time.After(wait/2+rand.N(wait/2)), s.nodes.of(s.closing, l.queue.key).back()
+		if back != nil {
+			pause = nil
+		}
 		select {
 		case <-s.closing.Done():
-		case <-time.After(wait/2 + rand.N(wait/2)):
+		case <-pause:
+		case <-back:
+			wait = 5 * time.Millisecond
 		}
 	}
-}
-
-// refusals are what Redis answers instead of running a script.
-var refusals = []string{"NOSCRIPT", "OOM", "READONLY", "BUSY", "LOADING", "MASTERDOWN", "NOREPLICAS", "MISCONF", "NOAUTH", "WRONGPASS",
-	"CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN", "CROSSSLOT", "NOPERM"}
-
-// isReply reports whether an error is an answer of Redis.
-func isReply(err error) bool {
-	var reply redis.Error
-	return errors.As(err, &reply)
-}
-
-// mayHaveRun reports whether a call that ended with an error may have charged something: not when no connection was had,
-// nor when Redis refused to run the script.
-func mayHaveRun(err error) bool {
-	var dial *net.OpError
-	switch {
-	case errors.As(err, &dial) && dial.Op == "dial", errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted),
-		errors.Is(err, redis.ErrClosed), errors.Is(err, context.Canceled), errors.Is(err, errGone):
-		return false
-	}
-	return !isReply(err) || !slices.ContainsFunc(refusals, func(prefix string) bool { return redis.HasErrorPrefix(err, prefix) })
 }
 
 // unavailable is what callers are told when Redis gave no decision.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/anishathalye/porcupine"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/permitd/permitd/limiter"
 	"github.com/permitd/permitd/limiter/redisstore/redistest"
@@ -65,12 +66,14 @@ type fleet struct {
 	t         *testing.T
 	stores    [3]*Store
 	instances [3]*limiter.Coordinator
+	admin     *redis.Client
 	clock     string // the key that holds the time
 	providers int
 }
 
 func newFleet(t *testing.T) *fleet {
-	f := &fleet{t: t}
+	f := &fleet{t: t, admin: redistest.Shared(t).Client()}
+	t.Cleanup(func() { f.admin.Close() })
 	for i := range f.stores {
 		f.stores[i], _ = openSettable(t)
 		f.stores[i].keys, f.stores[i].scripts = f.stores[0].keys, f.stores[0].scripts
@@ -100,7 +103,7 @@ func (f *fleet) history(rng *mathrand.Rand, factor int64) *history {
 		w.quota[i] = rng.IntN(3) == 0
 		w.amounts[i] *= factor
 	}
-	err := f.stores[0].client.Set(ctx, f.clock, w.now*1e6, 0).Err()
+	err := f.admin.Set(ctx, f.clock, w.now*1e6, 0).Err()
 	if err == nil {
 		_, err = c.PutPolicy(ctx, h.provider, w.policy(), limiter.Edit{Absent: true})
 	}
@@ -223,7 +226,7 @@ func (h *history) do(c *limiter.Coordinator, in op, tag string) answer {
 	case opRead:
 		return readDoc(c.Policy(ctx, h.provider))
 	}
-	now, err := h.stores[0].client.IncrBy(ctx, h.clock, in.seconds*1e6).Result()
+	now, err := h.admin.IncrBy(ctx, h.clock, in.seconds*1e6).Result()
 	return answer{failure: failureOf(err), now: now / 1e6}
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/permitd/permitd/limiter"
+	"github.com/permitd/permitd/limiter/redisstore/redisclient"
 	"github.com/permitd/permitd/limiter/redisstore/redistest"
 )
 
@@ -25,14 +26,15 @@ const roomy = `{"limits":{
 // crowd asks for permits of a few keys through several instances, and counts what it was granted.
 type crowd struct {
 	t         *testing.T
-	redis     *redistest.Server
+	provider  string
+	redis     func() *redistest.Server // that has the provider's keys
 	instances []*limiter.Coordinator
 	keys      [3]atomic.Int64 // granted
 	slots     [3]atomic.Int64 // of what was granted with a hold
 	holds     atomic.Int64
-	settles   bool // asks have idempotency keys, and holds are settled or cancelled: each again and again until it is answered
-	repeats   int  // how often an ask is made again under its idempotency key, before it is given up
-	answers   atomic.Int64
+	settles   bool         // asks have idempotency keys, and holds are settled or cancelled: each again and again until it is answered
+	repeats   int          // how often an ask is made again under its idempotency key, before it is given up
+	answers   atomic.Int64 // that were decisions
 	failures  atomic.Int64
 	stop      chan struct{}
 	clients   sync.WaitGroup
@@ -40,17 +42,24 @@ type crowd struct {
 
 func newCrowd(t *testing.T, server *redistest.Server, url string, timeout time.Duration) *crowd {
 	t.Helper()
-	c := &crowd{t: t, redis: server, stop: make(chan struct{})}
+	c := &crowd{t: t, provider: "p", redis: func() *redistest.Server { return server }, stop: make(chan struct{})}
+	c.connect(redisclient.Config{URL: url}, timeout)
+	return c
+}
+
+// connect gives the crowd its instances, and its provider a policy.
+func (c *crowd) connect(config redisclient.Config, timeout time.Duration) {
+	t := c.t
+	t.Helper()
 	for range 3 {
-		s, err := Connect(url, Options{Timeout: timeout})
+		s, err := Connect(config, Options{Timeout: timeout})
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { s.Close() })
 		c.instances = append(c.instances, limiter.New(s))
 	}
-	put(t, c.instances[0], "p", roomy)
-	return c
+	put(t, c.instances[0], c.provider, roomy)
 }
 
 // start sets 32 clients going.
@@ -79,7 +88,7 @@ func (c *crowd) edit() {
 			case <-time.After(time.Millisecond):
 			}
 			id, label := limiter.KeyID("sk-"+strconv.Itoa(n%len(c.keys))), `{"label":"`+strconv.Itoa(n)+`"}`
-			_, _ = c.instances[0].PutEntry(context.Background(), limiter.DocID{Provider: "p", Kind: limiter.KeyEntry, Name: id}, []byte(label), limiter.Edit{}) // may be lost
+			_, _ = c.instances[0].PutEntry(context.Background(), limiter.DocID{Provider: c.provider, Kind: limiter.KeyEntry, Name: id}, []byte(label), limiter.Edit{}) // may be lost
 		}
 	})
 }
@@ -93,7 +102,7 @@ func (c *crowd) ask(n int) {
 		defer cancel()
 	}
 	key := n % len(c.keys)
-	ask := limiter.Ask{Provider: "p", Key: "sk-" + strconv.Itoa(key), Cost: limiter.Costs{{Unit: "requests", Amount: cost}}}
+	ask := limiter.Ask{Provider: c.provider, Key: "sk-" + strconv.Itoa(key), Cost: limiter.Costs{{Unit: "requests", Amount: cost}}}
 	if c.settles || c.repeats > 0 {
 		ask.IdempotencyKey = crand.Text()
 	}
@@ -103,16 +112,15 @@ func (c *crowd) ask(n int) {
 	}
 	d, err := c.instances[n%len(c.instances)].Acquire(ctx, ask)
 	for n := 0; err != nil && (c.settles || n < c.repeats); n++ { // on any instance, under the same key
-		c.failures.Add(1)
+		c.failed()
 		if c.settles {
 			ctx = context.Background()
 		}
 		d, err = c.instances[rand.IntN(len(c.instances))].Acquire(ctx, ask)
 	}
-	c.answers.Add(1)
 	switch {
 	case err != nil:
-		c.failures.Add(1)
+		c.failed()
 		return
 	case !d.Allowed:
 		c.t.Error("denied")
@@ -124,6 +132,13 @@ func (c *crowd) ask(n int) {
 	}
 	c.keys[key].Add(cost)
 	c.slots[key].Add(held)
+	c.answers.Add(1)
+}
+
+// failed counts an ask without an answer, after which a client waits for a moment.
+func (c *crowd) failed() {
+	c.failures.Add(1)
+	time.Sleep(time.Millisecond)
 }
 
 // close settles or cancels a permit on any instance until that is answered, and returns what it cost in the end.
@@ -133,6 +148,7 @@ func (c *crowd) close(permit string, cost int64) int64 {
 	if cancel {
 		actual = 0
 	}
+	var last error
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
 		on, s, err := c.instances[rand.IntN(len(c.instances))], (*limiter.Settlement)(nil), error(nil)
 		if cancel {
@@ -140,25 +156,31 @@ func (c *crowd) close(permit string, cost int64) int64 {
 		} else {
 			s, err = on.Settle(context.Background(), permit, limiter.Costs{{Unit: "requests", Amount: actual}})
 		}
-		c.answers.Add(1)
 		if err != nil {
-			c.failures.Add(1)
+			last = err
+			c.failed()
 			continue
 		}
+		c.answers.Add(1)
 		if got := s.Adjusted["month"]; got != actual-cost {
 			c.t.Errorf("%d became %d: adjusted %d", cost, actual, got)
 		}
 		return actual
 	}
-	c.t.Error("not settled in time")
+	c.t.Error("not settled in time:", last)
 	return cost
 }
 
 // until waits for so many more answers.
 func (c *crowd) until(more int64) {
 	c.t.Helper()
-	want, last, deadline := c.answers.Load()+more, int64(0), time.Time{}
-	for now := last; now < want; now = c.answers.Load() {
+	c.untilOf(&c.answers, more)
+}
+
+func (c *crowd) untilOf(count *atomic.Int64, more int64) {
+	c.t.Helper()
+	want, last, deadline := count.Load()+more, int64(0), time.Time{}
+	for now := last; now < want; now = count.Load() {
 		if now > last {
 			last, deadline = now, time.Now().Add(20*time.Second)
 		} else if !deadline.IsZero() && time.Now().After(deadline) {
@@ -189,10 +211,10 @@ func (c *crowd) records() int64 {
 	if c.settles {
 		return c.holds.Load()
 	}
-	client := c.redis.Client()
+	client := c.redis().Client()
 	defer client.Close()
 	n := int64(0)
-	for scan := client.Scan(context.Background(), 0, "permitd:1:{p}:h:*", 1000).Iterator(); scan.Next(context.Background()); {
+	for scan := client.Scan(context.Background(), 0, "permitd:1:{"+c.provider+"}:h:*", 1000).Iterator(); scan.Next(context.Background()); {
 		n++
 	}
 	return n
@@ -203,7 +225,7 @@ func (c *crowd) stock() (used, want map[string]int64, right bool) {
 	used, want, right = map[string]int64{}, map[string]int64{}, true
 	for n := range c.keys {
 		id := limiter.KeyID("sk-" + strconv.Itoa(n))
-		u, err := c.instances[0].Usage(context.Background(), limiter.UsageQuery{Provider: "p", KeyID: id})
+		u, err := c.instances[0].Usage(context.Background(), limiter.UsageQuery{Provider: c.provider, KeyID: id})
 		if err != nil {
 			return used, want, false
 		}
@@ -285,7 +307,7 @@ func TestCrashedRedisForgetsNoGrant(t *testing.T) {
 	for range 3 {
 		c.until(300)
 		server.Kill()
-		c.until(100)
+		c.untilOf(&c.failures, 100)
 		server.Run()
 	}
 	c.until(300)

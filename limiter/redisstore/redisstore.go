@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"math"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/permitd/permitd/limiter"
+	"github.com/permitd/permitd/limiter/redisstore/redisclient"
 )
 
 // Options of a [Store]; the zero value is ready for use.
@@ -22,7 +24,7 @@ type Options struct {
 	Prefix string
 	// Timeout is how long a decision may take, waiting included; after that it is [limiter.ErrStoreUnavailable]. (Of more
 	// than 128 at once it is so much for each 128, up to 8 times.) A reply that takes longer is given up. An ask that takes
-	// several decisions has a twentieth more for all of them. Default: 90 ms.
+	// several decisions has a twentieth more for all of them. Default: 80 ms.
 	Timeout time.Duration
 	// Logger is told of lost replies. nil logs nothing.
 	Logger *slog.Logger
@@ -36,6 +38,7 @@ type Store struct {
 	client   redis.UniversalClient // of the lanes
 	side     redis.UniversalClient // of all else, so that it keeps no lane waiting
 	sideways chan struct{}         // a place for each of those that its callers may leave
+	nodes    *nodes
 	keys     keys
 	timeout  time.Duration
 	log      *slog.Logger
@@ -53,17 +56,19 @@ type Store struct {
 
 var _ limiter.Store = (*Store)(nil)
 
-// Connect is a store in the Redis at a URL of go-redis' form, redis://user:password@host:port/db or rediss:// or
-// unix://. It does not wait for Redis to answer; [Store.Check] does.
-func Connect(url string, o Options) (*Store, error) {
-	opts, err := redis.ParseURL(url)
+// Connect is a store in a Redis. It does not wait for that to answer; [Store.Check] does.
+func Connect(c redisclient.Config, o Options) (*Store, error) {
+	o = o.withDefaults()
+	client, err := c.Connect(o.Timeout)
 	if err != nil {
 		return nil, err
 	}
-	o = o.withDefaults()
-	tune(opts, o.Timeout)
-	side := *opts
-	return newStore(redis.NewClient(opts), redis.NewClient(&side), o), nil
+	side, err := c.Connect(o.Timeout)
+	if err != nil {
+		client.Close()
+		return nil, err
+	}
+	return newStore(client, side, c.Name(), o), nil
 }
 
 const (
@@ -73,7 +78,7 @@ const (
 
 func (o Options) withDefaults() Options {
 	o.Prefix = cmp.Or(o.Prefix, "permitd")
-	o.Timeout = cmp.Or(o.Timeout, 90*time.Millisecond)
+	o.Timeout = cmp.Or(o.Timeout, 80*time.Millisecond)
 	o.clock = cmp.Or(o.clock, clockSource)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -81,7 +86,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-func newStore(client, side redis.UniversalClient, o Options) *Store {
+func newStore(client, side redis.UniversalClient, name string, o Options) *Store {
 	s := &Store{
 		client:   client,
 		side:     side,
@@ -95,6 +100,7 @@ func newStore(client, side redis.UniversalClient, o Options) *Store {
 	if !o.noDenials {
 		s.denials = newDenials()
 	}
+	s.nodes = newNodes(s, name)
 	s.life, s.end = context.WithCancel(context.Background())
 	s.closing, s.stop = context.WithCancel(context.Background())
 	return s
@@ -107,6 +113,7 @@ func (s *Store) Close() error {
 	defer grace.Stop()
 	s.running.Wait()
 	s.stop()
+	s.nodes.end()
 	return errors.Join(s.client.Close(), s.side.Close())
 }
 
@@ -168,8 +175,16 @@ func (s *Store) put(asks []ask) {
 	if !ok {
 		q, _ = s.queues.LoadOrStore(provider, newQueue(s, provider))
 	}
-	for i := q.(*queue).put(asks); i < len(asks); i++ {
-		asks[i].fail(fmt.Errorf("%w: %d asks wait for Redis", limiter.ErrOverloaded, maxQueue))
+	n, err := q.(*queue).put(asks)
+	for i := range asks[n:] {
+		asks[n+i].fail(err)
+	}
+}
+
+// all are the queues that there are.
+func (s *Store) all() iter.Seq[*queue] {
+	return func(yield func(*queue) bool) {
+		s.queues.Range(func(_, q any) bool { return yield(q.(*queue)) })
 	}
 }
 
@@ -182,7 +197,7 @@ const (
 func (s *Store) again(ctx context.Context, within time.Duration, of script, keys []string, args ...any) (result any, err error) {
 	begin := time.Now()
 	for range tries {
-		result, err = of.run(ctx, s.side, keys, args...)
+		result, err = s.run(ctx, s.side, of, keys, args...)
 		if err == nil || ctx.Err() != nil || !mayHaveRun(err) || time.Since(begin) > within {
 			break
 		}

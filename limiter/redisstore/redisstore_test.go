@@ -8,9 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9/logging"
 	"go.uber.org/goleak"
 
 	"github.com/permitd/permitd/limiter"
+	"github.com/permitd/permitd/limiter/redisstore/redisclient"
 	"github.com/permitd/permitd/limiter/redisstore/redistest"
 	"github.com/permitd/permitd/limiter/storetest"
 )
@@ -19,6 +21,8 @@ import (
 const patience = 10 * time.Second
 
 func TestMain(m *testing.M) {
+	logging.Disable() // go-redis' own
+	redistest.Trust()
 	code := m.Run()
 	redistest.Stop()
 	if err := goleak.Find(); code == 0 && err != nil {
@@ -28,13 +32,13 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// open is a store under a prefix of its own.
+// open is a store under a prefix of its own, whose user may do no more than README.md says.
 func open(t testing.TB, server *redistest.Server, o Options) *Store {
 	t.Helper()
 	if o.Prefix == "" {
-		o.Prefix = "test-" + rand.Text()
+		o.Prefix = "permitd:" + rand.Text()
 	}
-	s, err := Connect(server.URL(), o)
+	s, err := Connect(redisclient.Config{URL: server.UserURL()}, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,12 +54,13 @@ func openVirtual(t testing.TB) (limiter.Store, func(limiter.Instant)) {
 
 func openSettable(t testing.TB) (*Store, func(limiter.Instant)) {
 	t.Helper()
-	prefix := "test-" + rand.Text()
+	prefix, admin := "permitd:"+rand.Text(), redistest.Shared(t).Client()
+	t.Cleanup(func() { admin.Close() })
 	s := open(t, redistest.Shared(t), Options{Prefix: prefix, Timeout: patience, noDenials: true, clock: fmt.Sprintf(`
 local now, shortest = tonumber(redis.call('GET', '%s:clock')), 600000
 `, prefix)})
 	return s, func(now limiter.Instant) {
-		if err := s.client.Set(context.Background(), prefix+":clock", int64(now), 0).Err(); err != nil {
+		if err := admin.Set(context.Background(), prefix+":clock", int64(now), 0).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}

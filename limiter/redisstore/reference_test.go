@@ -20,7 +20,9 @@ import (
 func TestSingleLimitAgreesWithRedisRate(t *testing.T) {
 	const key = "sk-1"
 	s := open(t, redistest.Shared(t), Options{Timeout: patience, noDenials: true})
-	c, reference, ctx := limiter.New(s), redis_rate.NewLimiter(s.client), context.Background()
+	client := redistest.Shared(t).Client()
+	defer client.Close()
+	c, reference, ctx := limiter.New(s), redis_rate.NewLimiter(client), context.Background()
 	for scenario := range 20 {
 		provider := "p" + strconv.Itoa(scenario)
 		amount, burst := 1+mathrand.IntN(50), 1+mathrand.IntN(100)
@@ -64,7 +66,9 @@ func TestSingleLimitAgreesWithRedisRate(t *testing.T) {
 // TestDrainAgreesWithRedisRate has both drain while they are asked as fast as they answer.
 func TestDrainAgreesWithRedisRate(t *testing.T) {
 	s := open(t, redistest.Shared(t), Options{Timeout: patience})
-	c, reference, ctx := limiter.New(s), redis_rate.NewLimiter(s.client), context.Background()
+	client := redistest.Shared(t).Client()
+	defer client.Close()
+	c, reference, ctx := limiter.New(s), redis_rate.NewLimiter(client), context.Background()
 	put(t, c, "drain", `{"limits":{"l":{"scope":"key","kind":"rate","per":"1s","amount":700,"burst":20}}}`)
 	ours, theirs, name := 0, 0, rand.Text()
 	for begin := time.Now(); time.Since(begin) < 500*time.Millisecond; {

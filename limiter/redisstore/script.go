@@ -73,32 +73,19 @@ func newScript(parts ...string) script {
 	return script{source, hex.EncodeToString(sum[:])}
 }
 
-// run sends the script once. A Redis that does not know it (restarted, promoted, flushed) has not run it, and is sent
-// the source.
-func (s script) run(ctx context.Context, c redis.UniversalClient, keys []string, args ...any) (any, error) {
-	result, err := s.send(ctx, c, "evalsha", s.sha, keys, args)
-	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
-		result, err = s.send(ctx, c, "eval", s.source, keys, args)
-	}
-	return result, err
-}
-
-func (s script) send(ctx context.Context, c redis.UniversalClient, verb, what string, keys []string, args []any) (any, error) {
+// run sends a script once. A Redis that does not know it (restarted, promoted, flushed) has not run it, and is sent the
+// source.
+func (s *Store) run(ctx context.Context, c redis.UniversalClient, of script, keys []string, args ...any) (any, error) {
 	line := make([]any, 0, 3+len(keys)+len(args))
-	line = append(line, verb, what, len(keys))
+	line = append(line, "evalsha", of.sha, len(keys))
 	for _, k := range keys {
 		line = append(line, k)
 	}
-	cmd := onceCmd{redis.NewCmd(ctx, append(line, args...)...)}
-	if len(keys) > 0 {
-		cmd.SetFirstKeyPos(3)
+	line = append(line, args...)
+	result, err := s.send(ctx, c, 3, line...)
+	if answered(err, "NOSCRIPT") {
+		line[0], line[1] = "eval", of.source
+		result, err = s.send(ctx, c, 3, line...)
 	}
-	_ = c.Process(ctx, cmd) // the command keeps the error
-	return cmd.Result()
+	return result, err
 }
-
-// onceCmd is a command that is not sent again when its reply is lost: it may have run.
-type onceCmd struct{ *redis.Cmd }
-
-// NoRetry tells go-redis so. MOVED and ASK, which come from a node that did not run it, are still followed.
-func (onceCmd) NoRetry() bool { return true }

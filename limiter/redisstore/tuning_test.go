@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/permitd/permitd/limiter"
+	"github.com/permitd/permitd/limiter/redisstore/redisclient"
 	"github.com/permitd/permitd/limiter/redisstore/redistest"
 )
 
@@ -22,9 +23,7 @@ func TestFullRedisIsTuned(t *testing.T) {
 	if _, err := c.PutEntry(ctx, registered(1), []byte(`{}`), limiter.Edit{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.client.ConfigSet(ctx, "maxmemory", "1").Err(); err != nil {
-		t.Fatal(err)
-	}
+	server.Do("config", "set", "maxmemory", "1")
 	if _, err := c.Acquire(ctx, limiter.Ask{Provider: "p", Key: "sk-1"}); !errors.Is(err, limiter.ErrStoreUnavailable) {
 		t.Errorf("an ask: %v", err)
 	}
@@ -45,7 +44,7 @@ func TestFirstAsksOfAHungRedisAreBounded(t *testing.T) {
 	}
 	defer l.Close()
 	const timeout = 100 * time.Millisecond
-	s, err := Connect("redis://"+l.Addr().String(), Options{Timeout: timeout})
+	s, err := Connect(redisclient.Config{URL: "redis://" + l.Addr().String()}, Options{Timeout: timeout})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,9 +106,11 @@ func TestEntryOfAProviderThatIsDeletedMeanwhile(t *testing.T) {
 	if _, err := limiter.New(between).PutEntry(ctx, registered(1), []byte(`{}`), limiter.Edit{}); !errors.Is(err, limiter.ErrUnknownProvider) {
 		t.Errorf("written to a deleted provider: %v", err)
 	}
-	left, err := s.client.Keys(ctx, s.keys.of("p")+"*").Result()
+	admin := redistest.Shared(t).Client()
+	defer admin.Close()
+	left, err := admin.Keys(ctx, s.keys.of("p")+"*").Result()
 	for _, key := range left {
-		if ttl := s.client.TTL(ctx, key).Val(); ttl < 0 && key != s.keys.document(limiter.DocID{Provider: "p"}) && key != s.keys.history("p") {
+		if ttl := admin.TTL(ctx, key).Val(); ttl < 0 && key != s.keys.document(limiter.DocID{Provider: "p"}) && key != s.keys.history("p") {
 			t.Errorf("%s is left for ever", key)
 		}
 	}
@@ -147,13 +148,13 @@ func TestUndoOfARefusedAskLeavesOthersAlone(t *testing.T) {
 			NotAfter: limiter.InstantOf(time.Now().Add(time.Minute)), Once: &limiter.Once{ID: id, Ask: id, Keep: time.Minute, Body: body}}})
 	}
 	names := b.keys(s.keys.lane("p", "test", 0))
-	if _, err := s.scripts.acquire.run(ctx, s.client, names, b.args(1, "")...); err != nil {
+	if _, err := s.run(ctx, s.client, s.scripts.acquire, names, b.args(1, "")...); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.scripts.undo.run(ctx, s.client, names, b.args(1, []byte("10"))...); err != nil {
+	if _, err := s.run(ctx, s.client, s.scripts.undo, names, b.args(1, []byte("10"))...); err != nil {
 		t.Fatal(err)
 	}
-	if n := s.client.Exists(ctx, s.keys.once(b.of, id)).Val(); n != 1 {
+	if n := redistest.Shared(t).Do("exists", s.keys.once(b.of, id)); n != int64(1) {
 		t.Error("the grant that was told of is forgotten")
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/permitd/permitd/limiter"
 	"github.com/permitd/permitd/limiter/memstore"
 	"github.com/permitd/permitd/limiter/redisstore"
+	"github.com/permitd/permitd/limiter/redisstore/redisclient"
 )
 
 // bed is what contenders work with: a Redis, stores, and a coordinator for each.
@@ -63,7 +64,7 @@ func newBed(ctx context.Context) (_ *bed, err error) {
 	b.later(b.redis.close)
 	b.plain = b.redis.client(callers)
 	b.later(func() { b.plain.Close() })
-	b.shared, err = redisstore.Connect("redis://"+b.redis.addr, redisstore.Options{Timeout: patience})
+	b.shared, err = redisstore.Connect(redisclient.Config{URL: "redis://" + b.redis.addr}, redisstore.Options{Timeout: patience})
 	if err != nil {
 		return nil, err
 	}

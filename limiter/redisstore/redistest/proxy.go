@@ -1,6 +1,7 @@
 package redistest
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -37,7 +38,10 @@ func NewProxy(t testing.TB, s *Server) *Proxy {
 }
 
 // URL is where clients reach the server through the proxy.
-func (p *Proxy) URL() string { return "redis://" + p.listener.Addr().String() }
+func (p *Proxy) URL() string { return "redis://" + p.Addr() }
+
+// Addr is its address.
+func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
 // Lose makes the proxy cut that share of the connections instead of passing on what the server said.
 func (p *Proxy) Lose(share float64) { p.loss.Store(int64(share * 1e6)) }
@@ -59,18 +63,22 @@ func (p *Proxy) accept() {
 		p.mu.Lock()
 		p.open[client], p.open[server] = true, true
 		p.mu.Unlock()
-		p.running.Go(func() { p.pass(client, server, false) })
-		p.running.Go(func() { p.pass(server, client, true) })
+		var replica atomic.Bool
+		p.running.Go(func() { p.pass(client, server, nil, &replica) })
+		p.running.Go(func() { p.pass(server, client, &replica, nil) })
 	}
 }
 
-// pass copies what one side says to the other until either ends.
-func (p *Proxy) pass(from, to net.Conn, replies bool) {
+// pass copies what one side says to the other until either ends. Replicas, known by what they say, lose nothing.
+func (p *Proxy) pass(from, to net.Conn, toReplica, fromReplica *atomic.Bool) {
 	defer p.end(from, to)
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buf)
-		if replies && n > 0 && rand.Int64N(1e6) < p.loss.Load() {
+		if fromReplica != nil && bytes.Contains(buf[:n], []byte("REPLCONF")) {
+			fromReplica.Store(true)
+		}
+		if toReplica != nil && n > 0 && !toReplica.Load() && rand.Int64N(1e6) < p.loss.Load() {
 			p.lost.Add(1)
 			return
 		}

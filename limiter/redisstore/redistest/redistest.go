@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -36,10 +37,17 @@ func Start(t testing.TB, settings ...string) *Server {
 
 func run(t testing.TB, dir string, settings ...string) *Server {
 	t.Helper()
-	s := &Server{t: t, port: freePort(t)}
-	s.args = append([]string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-		"--dir", dir}, settings...)
+	s := plan(t, dir, settings...)
 	s.Run()
+	return s
+}
+
+// plan is a server that is not started yet.
+func plan(t testing.TB, dir string, settings ...string) *Server {
+	t.Helper()
+	s := &Server{t: t, port: freePort(t)}
+	s.args = append([]string{"--port", s.Port(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+		"--dir", dir}, settings...)
 	return s
 }
 
@@ -72,13 +80,54 @@ func Stop() {
 		sharedServer.Kill()
 		os.RemoveAll(sharedDir)
 	}
+	if os.Getenv("SSL_CERT_FILE") != "" { // see Trust
+		if a, err := ownAuthority(); err == nil {
+			os.RemoveAll(a.dir)
+		}
+	}
 }
 
-// URL is where the server is reached.
+// URL is where the server is reached, by a user who may do everything.
 func (s *Server) URL() string { return "redis://" + s.Addr() }
 
+// UserURL is where the server is reached by a user who may do what permitd needs, and nothing else.
+func (s *Server) UserURL() string { return "redis://" + s.Restrict() + "@" + s.Addr() }
+
 // Addr is its address.
-func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
+func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", s.Port()) }
+
+// Port is that of Addr.
+func (s *Server) Port() string { return strconv.Itoa(s.port) }
+
+// Do runs a command on the server, which must not fail.
+func (s *Server) Do(line ...any) any {
+	s.t.Helper()
+	c := s.Client()
+	defer c.Close()
+	result, err := c.Do(context.Background(), line...).Result()
+	if err != nil {
+		s.t.Fatalf("%v: %v", line, err)
+	}
+	return result
+}
+
+// await polls until something is so.
+func await(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not in time", what)
+		}
+	}
+}
+
+// says reports whether the server's INFO has such a line.
+func (s *Server) says(line string) bool {
+	c := s.Client()
+	defer c.Close()
+	text, err := c.Info(context.Background()).Result()
+	return err == nil && strings.Contains(text, "\r\n"+line+"\r\n")
+}
 
 // Run starts the server, also again after Kill, and waits until it answers.
 func (s *Server) Run() {
@@ -131,6 +180,9 @@ func (s *Server) Client() *redis.Client {
 
 // Kill ends the server at once, as a crash would.
 func (s *Server) Kill() {
+	if s.cmd == nil {
+		return
+	}
 	s.cmd.Process.Kill()
 	<-s.done
 }
@@ -158,3 +210,5 @@ func freePort(t testing.TB) int {
 	defer l.Close()
 	return l.Addr().(*net.TCPAddr).Port
 }
+
+func itoa(n int) string { return strconv.Itoa(n) }
