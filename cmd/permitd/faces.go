@@ -13,6 +13,7 @@ import (
 
 	"github.com/permitd/permitd/api"
 	"github.com/permitd/permitd/limiter"
+	"github.com/permitd/permitd/limiter/redisstore"
 )
 
 // faces are what permitd shows: a server, and beside it one for all but permits, if it has an address of its own.
@@ -26,7 +27,7 @@ type face struct {
 }
 
 // open listens. Nothing is answered yet.
-func open(cfg *config, c *limiter.Coordinator, throttle api.Throttle) (faces, error) {
+func open(cfg *config, c *limiter.Coordinator, store limiter.Store, throttle api.Throttle) (faces, error) {
 	all := []struct {
 		title, addr string
 		surface     api.Surface
@@ -38,6 +39,15 @@ func open(cfg *config, c *limiter.Coordinator, throttle api.Throttle) (faces, er
 	}
 	var fs faces
 	metrics := api.NewMetrics(moduleVersion(), c)
+	if s, ok := store.(*redisstore.Store); ok {
+		metrics.WatchNodes(func() map[string]bool {
+			up := map[string]bool{}
+			for _, n := range s.Nodes() {
+				up[n.Addr] = n.Up
+			}
+			return up
+		})
+	}
 	for _, one := range all {
 		l, err := net.Listen("tcp", one.addr)
 		if err != nil {

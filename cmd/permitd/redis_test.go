@@ -176,3 +176,29 @@ func TestEvictingRedisIsWarnedOf(t *testing.T) {
 		}
 	}
 }
+
+// TestOtherTopologies: permitd answers from a cluster and from behind a sentinel, and shows on /metrics what it asks.
+func TestOtherTopologies(t *testing.T) {
+	t.Run("cluster", func(t *testing.T) {
+		cluster := redistest.StartCluster(t, false)
+		i := start(t, "--redis-mode", "cluster", "--redis-url", cluster.URL(), "--policies", file(t, "p.yaml", goodPolicies))
+		testTopology(t, i, `permitd_redis_up{node="`+cluster.Addr(cluster.Owner("{openrouter}"))+`"} 1`)
+	})
+	t.Run("sentinel", func(t *testing.T) {
+		sentinel := redistest.StartSentinel(t)
+		i := start(t, "--redis-mode", "sentinel", "--redis-url", sentinel.URL(), "--policies", file(t, "p.yaml", goodPolicies))
+		testTopology(t, i, `permitd_redis_up{node="sentinel:`+redistest.PrimaryName+`"} 1`)
+	})
+}
+
+func testTopology(t *testing.T, i *instance, metric string) {
+	t.Helper()
+	for _, want := range []int{200, 429} {
+		if status, text := i.permit(`{"provider":"openrouter","key":"sk-1"}`); status != want {
+			t.Errorf("%d %s, want %d", status, text, want)
+		}
+	}
+	if _, text, _ := i.get("/metrics"); !strings.Contains(text, metric+"\n") {
+		t.Errorf("/metrics lacks %s", metric)
+	}
+}

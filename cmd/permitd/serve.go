@@ -52,7 +52,7 @@ func serve(ctx context.Context, cfg *config, stdout io.Writer) error {
 		return err
 	}
 	defer end()
-	all, err := open(cfg, coordinator, throttle)
+	all, err := open(cfg, coordinator, store, throttle)
 	if err != nil {
 		return err
 	}

@@ -26,6 +26,13 @@
 // told of the grant since. Where a document that an ask was resolved under was edited between the charge and its undo,
 // what it was charged to rates stays: at which speed that drained is not known then, and too much charged is the safe side.
 //
+// # When Redis does not answer
+//
+// Every call goes by way of the node that has its keys: the only one, or a master of a cluster. A few failures in a row
+// and the node is down: all that waits for it, and whatever comes later, is refused at once. One goroutine probes it until
+// it answers, or until another has its keys; only then do lanes have undone what they do not know the outcome of, and
+// take on what has been asked for since. Refusals that Redis answers at once, such as that it is full, are no reason.
+//
 // # What is stored
 //
 // With the default prefix, all under the hash tag of the provider:
@@ -36,6 +43,7 @@
 //	permitd:1:{p}:s:C:S:M       beside a counter of concurrency: its slots, a sorted set by when they expire
 //	permitd:1:{p}:h:R           a hold, by the random part of its permit id
 //	permitd:1:{p}:i:D           a grant that is made once, by a digest of caller and idempotency key
+//	permitd:1:{p}:probe         what a probe wrote, for a second
 //	permitd:1:{p}:lane:I:N      what the last call of a lane of an instance did, for a day
 //	permitd:1:providers         the names of all providers
 //

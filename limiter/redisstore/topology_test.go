@@ -43,7 +43,7 @@ func exercise(t *testing.T, s *Store) {
 	must("check", err)
 	attended, leave := context.WithCancel(ctx)
 	defer leave()
-	go c.Attend(attended, "test", s.log)
+	go c.Attend(attended, "test")
 	var asks []limiter.Ask
 	for _, p := range shards {
 		put(t, c, p, roomy)

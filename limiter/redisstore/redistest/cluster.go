@@ -58,7 +58,7 @@ func StartCluster(t testing.TB, replicas bool, settings ...string) *Cluster {
 		c.Nodes[i].Do("cluster", "replicate", c.id(i-masters))
 	}
 	for i := masters; i < n; i++ {
-		await(t, "replica", func() bool { return c.Nodes[i].says("master_link_status:up") })
+		await(t, "replica", func() bool { return c.Nodes[i].says("master_link_status:up\r\n") })
 	}
 	for _, s := range c.Nodes { // a master takes orders only from those that it knows to be its replicas
 		await(t, "replicas", func() bool { return strings.Count(s.Do("cluster", "nodes").(string), "slave ") == n-masters })
@@ -100,21 +100,18 @@ func (c *Cluster) id(node int) string { return c.Nodes[node].Do("cluster", "myid
 // slot is that of a key.
 func (c *Cluster) slot(key string) int { return int(c.Nodes[0].Do("cluster", "keyslot", key).(int64)) }
 
-// Owner is the node that has a key, as a node that answers knows it.
+// Owner is the node that has a key, as the first node knows it. All nodes have to answer.
 func (c *Cluster) Owner(key string) int {
 	c.t.Helper()
-	slot := c.slot(key)
-	client := c.Nodes[0].Client()
-	defer client.Close()
-	ranges, err := client.ClusterSlots(context.Background()).Result()
-	if err != nil {
-		c.t.Fatal(err)
+	slot, of := int64(c.slot(key)), ""
+	for _, r := range c.Nodes[0].Do("cluster", "slots").([]any) { // first, last, master, replicas; each with address, port and id
+		if r := r.([]any); r[0].(int64) <= slot && slot <= r[1].(int64) {
+			of = r[2].([]any)[2].(string)
+		}
 	}
-	for _, r := range ranges {
-		for i, p := range c.proxies {
-			if r.Start <= slot && slot <= r.End && r.Nodes[0].Addr == p.Addr() {
-				return i
-			}
+	for i := range c.Nodes {
+		if c.id(i) == of {
+			return i
 		}
 	}
 	c.t.Fatalf("nobody has slot %d", slot)
@@ -162,5 +159,5 @@ func (c *Cluster) FailOver(master int) {
 // AwaitPromotion waits until the replica of a master has taken its place.
 func (c *Cluster) AwaitPromotion(master int) {
 	c.t.Helper()
-	await(c.t, "promotion", func() bool { return c.Nodes[master+masters].says("role:master") })
+	await(c.t, "promotion", func() bool { return c.Nodes[master+masters].says("role:master\r\n") })
 }

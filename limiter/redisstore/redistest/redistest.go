@@ -121,12 +121,12 @@ func await(t testing.TB, what string, is func() bool) {
 	}
 }
 
-// says reports whether the server's INFO has such a line.
-func (s *Server) says(line string) bool {
+// says reports whether the server's INFO has such a text.
+func (s *Server) says(what string) bool {
 	c := s.Client()
 	defer c.Close()
 	text, err := c.Info(context.Background()).Result()
-	return err == nil && strings.Contains(text, "\r\n"+line+"\r\n")
+	return err == nil && strings.Contains(text, what)
 }
 
 // Run starts the server, also again after Kill, and waits until it answers.

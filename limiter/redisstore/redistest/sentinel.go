@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -27,7 +28,8 @@ func StartSentinel(t testing.TB, settings ...string) *Sentinel {
 	s := &Sentinel{t: t}
 	s.Servers[0] = Start(t, append(settings, "--repl-diskless-sync-delay", "0")...)
 	s.Servers[1] = Start(t, append(settings, "--replicaof", "127.0.0.1 "+s.Servers[0].Port(), "--repl-diskless-sync-delay", "0")...)
-	await(t, "replica", func() bool { return s.Servers[1].says("master_link_status:up") })
+	await(t, "replica", func() bool { return s.Servers[1].says("master_link_status:up\r\n") })
+	s.Servers[0].replicate()
 	dir := t.TempDir()
 	config := filepath.Join(dir, "sentinel.conf")
 	text := fmt.Sprintf("sentinel monitor %[1]s 127.0.0.1 %[2]s 1\nsentinel down-after-milliseconds %[1]s 500\nsentinel failover-timeout %[1]s 3000\n",
@@ -48,11 +50,26 @@ func StartSentinel(t testing.TB, settings ...string) *Sentinel {
 	return s
 }
 
+// replicate writes something and waits until a replica has it. One that is new is passed on nothing for up to a second.
+func (s *Server) replicate() {
+	s.t.Helper()
+	client, ctx := s.Client(), context.Background()
+	defer client.Close()
+	conn := client.Conn()
+	defer conn.Close()
+	if err := conn.Set(ctx, "replicated", 1, time.Second).Err(); err != nil {
+		s.t.Fatal(err)
+	}
+	if n, err := conn.Do(ctx, "wait", 1, 2000).Int(); err != nil || n != 1 {
+		s.t.Fatalf("%d replicas: %v", n, err)
+	}
+}
+
 // URL is where clients ask for the primary.
 func (s *Sentinel) URL() string { return s.sentinel.URL() + "?master_name=" + PrimaryName }
 
 // AwaitPromotion waits until a server is the primary.
 func (s *Sentinel) AwaitPromotion(server int) {
 	s.t.Helper()
-	await(s.t, "promotion", func() bool { return s.Servers[server].says("role:master") })
+	await(s.t, "promotion", func() bool { return s.Servers[server].says("role:master\r\n") })
 }
