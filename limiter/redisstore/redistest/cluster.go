@@ -118,10 +118,14 @@ func (c *Cluster) Owner(key string) int {
 	return 0
 }
 
-// Migrate hands the slot of a key, with all that is in it, to another master, as tools that reshard do.
-func (c *Cluster) Migrate(key string, to int) {
+// Migrate hands the slot of a key, with all that is in it, to the next master, as tools that reshard do.
+func (c *Cluster) Migrate(key string) {
 	c.t.Helper()
 	slot, from := c.slot(key), c.Owner(key)
+	to := (from + 1) % len(c.Nodes)
+	for !c.Nodes[to].says("role:master\r\n") {
+		to = (to + 1) % len(c.Nodes)
+	}
 	source, target := c.Nodes[from], c.Nodes[to]
 	target.Do("cluster", "setslot", slot, "importing", c.id(from))
 	source.Do("cluster", "setslot", slot, "migrating", c.id(to))
