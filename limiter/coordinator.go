@@ -30,6 +30,7 @@ type Coordinator struct {
 	self     atomic.Pointer[Instance] // while it attends
 	peers    atomic.Pointer[peers]    // the instances last seen
 
+	started      time.Time
 	log          *slog.Logger
 	makeStandIn  func(clock func() Instant) Store
 	minInstances int64
@@ -55,7 +56,7 @@ func New(store Store, options ...Option) *Coordinator {
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
-	c := &Coordinator{store: store, entries: entries, minInstances: 1, log: slog.New(slog.DiscardHandler)}
+	c := &Coordinator{store: store, entries: entries, started: time.Now(), rescue: rescue{policy: make(chan struct{}, 1)}, minInstances: 1, log: slog.New(slog.DiscardHandler)}
 	c.attempts.New = func() any { return &attempt{charge: Charge{Lines: make([]Line, 0, MaxLimitsPerAsk)}} }
 	for _, set := range options {
 		set(c)
@@ -67,7 +68,7 @@ func New(store Store, options ...Option) *Coordinator {
 // that nothing was charged.
 func (c *Coordinator) Acquire(ctx context.Context, ask Ask) (*Decision, error) {
 	a := c.begin(&ask)
-	if !c.decidedHere(ctx, a) {
+	if !c.decidedHere(a) {
 		c.run(ctx, []*attempt{a})
 		c.standIn(a)
 	}
@@ -88,7 +89,7 @@ func (c *Coordinator) AcquireBatch(ctx context.Context, asks []Ask) []Result {
 	}
 	var open []*attempt
 	for _, a := range attempts {
-		if !c.decidedHere(ctx, a) {
+		if !c.decidedHere(a) {
 			open = append(open, a)
 		}
 	}
@@ -198,6 +199,11 @@ func (c *Coordinator) round(ctx context.Context, open []*attempt, round int) []*
 	for _, a := range asked {
 		if a.charge.Outcome.Verdict != 0 {
 			c.answered(a.ask.Provider)
+			c.learn(a.charge.Outcome.Now)
+		}
+		if v := a.charge.Outcome.Verdict; v == Granted || v == Denied {
+			a.key.confirm(a.charge.Outcome.Now)
+			a.pool.confirm(a.charge.Outcome.Now)
 		}
 		done := c.conclude(ctx, a)
 		if !done && round >= maxRounds {
@@ -251,7 +257,6 @@ func (a *attempt) hold(p *Policy) {
 // conclude takes in a store's answer. It returns false when the attempt has to be made again.
 func (c *Coordinator) conclude(ctx context.Context, a *attempt) bool {
 	o := &a.charge.Outcome
-	c.learn(o.Now)
 	switch o.Verdict {
 	case Stale:
 		a.err = c.adopt(ctx, a.ask.Provider, a.charge.KeyID, a.charge.Pool, &o.Current)
@@ -323,6 +328,7 @@ func (c *Coordinator) adoptEntry(ctx context.Context, id DocID, r Record) error 
 	}
 	v, err := newEntryView(id.Kind, r)
 	if err == nil {
+		v.confirm(c.now())
 		c.entries.Add(id, v)
 	}
 	return err
@@ -351,6 +357,9 @@ func (c *Coordinator) adoptPolicy(ctx context.Context, provider string, r Record
 	if err != nil {
 		return nil, err
 	}
+	if _, assumed := c.assumed.Load(provider); assumed && r.Tag == "" {
+		return nil, fmt.Errorf("%w: it has no policy yet for %s", ErrStoreUnavailable, provider)
+	}
 	if r.deleted() {
 		c.assumed.Delete(provider)
 		c.policies.Delete(provider)
@@ -366,14 +375,17 @@ func (c *Coordinator) adoptPolicy(ctx context.Context, provider string, r Record
 }
 
 // now is the store's time, as far as this instance can tell.
-func (c *Coordinator) now() Instant { return InstantOf(time.Now()) + Instant(c.skew.Load()) }
+func (c *Coordinator) now() Instant { return c.clock() + Instant(c.skew.Load()) }
+
+// clock is this machine's time, as it was at the start, and as much as has passed since: it does not step.
+func (c *Coordinator) clock() Instant { return InstantOf(c.started.Add(time.Since(c.started))) }
 
 // learn remembers by how much the store's time differs from this machine's.
 func (c *Coordinator) learn(storeNow Instant) {
 	if storeNow == 0 {
 		return
 	}
-	skew := int64(storeNow - InstantOf(time.Now()))
+	skew := int64(storeNow - c.clock())
 	if d := skew - c.skew.Load(); d > 1000 || d < -1000 {
 		c.skew.Store(skew)
 	}

@@ -21,6 +21,7 @@ type debt struct {
 	keyID    string
 	pool     string
 	lines    []reservedLine
+	units    []int64 // of a hold: what of its lines is charged, the rest having drained; of slots nothing
 }
 
 // owing is what this instance has yet to bring to the store, by provider.
@@ -32,7 +33,7 @@ type owing struct {
 
 type owed struct {
 	debts   []*debt
-	errands map[string]errand
+	errands map[string]*errand // by permit id
 	paying  bool
 	next    time.Time // not before
 }
@@ -43,7 +44,7 @@ func (w *owing) at(provider string) *owed {
 		w.providers = map[string]*owed{}
 	}
 	if w.providers[provider] == nil {
-		w.providers[provider] = &owed{errands: map[string]errand{}}
+		w.providers[provider] = &owed{errands: map[string]*errand{}}
 	}
 	return w.providers[provider]
 }
@@ -79,7 +80,11 @@ func (c *Coordinator) answered(provider string) {
 // reachable sees to what no ask may come for. The store has answered.
 func (c *Coordinator) reachable() {
 	c.outages.Range(func(provider, o any) bool {
-		o.(*outage).end(context.Background(), c, provider.(string))
+		if o.(*outage).tidy() {
+			c.outages.Delete(provider)
+		} else if o.(*outage).isOn() {
+			o.(*outage).look(c, provider.(string))
+		}
 		return true
 	})
 	c.owing.Lock()
@@ -87,6 +92,17 @@ func (c *Coordinator) reachable() {
 	c.owing.Unlock()
 	for _, provider := range providers {
 		c.answered(provider)
+	}
+}
+
+// Leave brings to the store what it can of what is owed, until the context ends. Nobody asks any more.
+func (c *Coordinator) Leave(ctx context.Context) {
+	for ctx.Err() == nil && (c.away.Load() > 0 || c.owing.some.Load()) {
+		c.reachable()
+		select {
+		case <-ctx.Done():
+		case <-time.After(payPause / 10):
+		}
 	}
 }
 
@@ -108,30 +124,40 @@ func (c *Coordinator) owes(provider string, debts []*debt) {
 func (c *Coordinator) pay(provider string) {
 	c.owing.Lock()
 	w := c.owing.at(provider)
-	debts, errands := w.debts, maps.Clone(w.errands)
+	debts := w.debts
 	w.debts = nil
+	var errands []errand
+	for _, e := range w.errands {
+		if len(errands) < errandsAtATime && !time.Now().Before(e.next) {
+			errands = append(errands, *e)
+		}
+	}
 	c.owing.Unlock()
 
 	ctx := context.Background()
 	left := c.charge(ctx, provider, debts)
-	var done []string
-	if len(left) == 0 {
-		for id, e := range errands {
-			if e.run(ctx, c, provider) {
-				done = append(done, id)
-			}
-		}
+	done := make([]bool, len(errands))
+	for i := range errands {
+		done[i] = len(left) == 0 && errands[i].run(ctx, c, provider)
 	}
 
 	c.owing.Lock()
 	defer c.owing.Unlock()
 	w.debts = append(left, w.debts...)
-	for _, id := range done {
-		delete(w.errands, id)
+	for i := range errands {
+		switch e := w.errands[errands[i].permitID]; {
+		case done[i] && e.edition == errands[i].edition:
+			delete(w.errands, e.permitID)
+		case !done[i]:
+			e.next, e.pause = time.Now().Add(e.pause), min(2*e.pause, maxErrandPause)
+		}
 	}
 	w.paying, w.next = false, time.Now().Add(payPause)
 	c.owing.note()
 }
+
+// errandsAtATime bounds how long debts wait for errands.
+const errandsAtATime = 100
 
 // charge charges debts in the store until the context ends, and returns those that are left. Each is charged once: a charge
 // that the store gives no answer to is taken back by it.
@@ -203,10 +229,17 @@ func (d *debt) charge(c *Coordinator, provider string, policy *policyView) *Char
 		Provider: provider, KeyID: k.keyID, Pool: k.poolName, Stamps: k.stamps(),
 		PermitID: d.permitID, NotAfter: a.now.Later(askLifetime),
 	}
+	var drained []int64 // of each line
 	for i := range d.lines {
 		l := &d.lines[i]
-		if t := k.termsOf(l); t != nil {
-			a.charge.Lines = append(a.charge.Lines, Line{Terms: t, Subject: l.Subject, Model: l.Model, Cost: l.Cost, Window: t.windowAt(a.now)})
+		t := k.termsOf(l)
+		if t == nil {
+			continue
+		}
+		a.charge.Lines = append(a.charge.Lines, Line{Terms: t, Subject: l.Subject, Model: l.Model, Cost: l.Cost, Window: t.windowAt(a.now)})
+		drained = append(drained, 0)
+		if d.permitID != "" && t.Limit.Kind != KindConcurrency {
+			drained[len(drained)-1] = l.Cost - d.units[i]
 		}
 	}
 	if d.permitID == "" {
@@ -218,9 +251,13 @@ func (d *debt) charge(c *Coordinator, provider string, policy *policyView) *Char
 	if d.ask != nil {
 		a.once()
 	}
+	if a.charge.Hold != nil && a.charge.Once == nil { // if it has to be sent again, one of them is enough
+		a.charge.Once = &Once{ID: digest(d.permitID), Keep: minOnceKept, Body: []byte("{}")}
+	}
 	for i := range a.charge.Lines {
 		l := &a.charge.Lines[i]
 		l.Terms = l.Terms.shadowed()
+		l.Cost -= drained[i]
 		if d.ask != nil && d.permitID == "" { // its cost is part of what its counters hold
 			l.Cost = 0
 		}

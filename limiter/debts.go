@@ -1,76 +1,86 @@
 package limiter
 
-import (
-	"context"
-)
+import "context"
 
-// debts are what is owed for what was granted. Nobody decides here any more.
+// debts are what is owed for what was granted since it was last asked for. Asks may be decided meanwhile.
+//
+// A hold that is open is handed over: it is cancelled here, and what of its charge had not drained is charged there with it.
+// Of everything else a counter owes what it holds, as far as that was charged since. What is owed stays charged here, too, so
+// that an outage that goes on, or the next one, grants no more for it.
 func (o *outage) debts(c *Coordinator, provider string) (all []*debt) {
-	levels := map[tallied]int64{}
-	o.counters.Range(func(at, how any) bool {
-		levels[at.(tallied)] = o.level(c, provider, how.(charged))
-		return true
-	})
-	o.holds.Range(func(id, ask any) bool {
-		if d := o.holdDebt(c, provider, id.(string), ask.(*Ask)); d != nil {
-			for _, l := range d.lines {
-				at := tallied{l.Limit, l.Subject, l.Model}
-				levels[at] = max(0, levels[at]-l.Cost)
+	page := o.journal.take()
+	handed := map[tallied]int64{} // what is charged with holds
+	for id, ask := range page.holds {
+		d := o.holdDebt(c, provider, id, ask, &page)
+		if d == nil {
+			continue
+		}
+		for i, l := range d.lines {
+			handed[tallied{l.Limit, l.Subject, l.Model}] += d.units[i]
+			if ct := page.counters[tallied{l.Limit, l.Subject, l.Model}]; ct != nil {
+				ct.units -= l.Cost
 			}
+		}
+		all = append(all, d)
+	}
+	for _, ask := range page.once {
+		if d := c.onceDebt(provider, ask); d != nil {
 			all = append(all, d)
 		}
-		return true
-	})
-	o.once.Range(func(_, ask any) bool {
-		if d := c.onceDebt(provider, ask.(*Ask)); d != nil {
-			all = append(all, d)
-		}
-		return true
-	})
-	for at, level := range levels {
-		if v, ok := o.counters.Load(at); ok && level > 0 {
-			how := v.(charged)
-			how.line.Cost = level
-			all = append(all, &debt{keyID: how.keyID, pool: how.pool, lines: []reservedLine{how.line}})
+	}
+	for at, ct := range page.counters {
+		if owed := min(ct.units, o.level(c, provider, ct, handed[at])); owed > 0 {
+			line := ct.line
+			line.Cost = owed
+			all = append(all, &debt{keyID: ct.keyID, pool: ct.pool, lines: []reservedLine{line}})
 		}
 	}
 	return all
 }
 
-// level is what a counter holds now: of a rate what has not drained, of a quota what was charged in the window that holds.
-func (o *outage) level(c *Coordinator, provider string, how charged) int64 {
-	policy, line := c.lastKnown(provider), &how.line
+// level is what a counter holds beside what is handed over with holds, which is charged to it again: of a rate what has not
+// drained, of a quota what was charged in the window that holds.
+func (o *outage) level(c *Coordinator, provider string, ct *charged, handed int64) int64 {
+	policy := c.lastKnown(provider)
 	if policy == nil { // deleted meanwhile
 		return 0
 	}
-	t := c.knownAs(provider, policy, how.keyID, how.pool).termsOf(line)
+	t := c.knownAs(provider, policy, ct.keyID, ct.pool).termsOf(&ct.line)
 	if t == nil {
 		return 0
 	}
-	here := o.terms(t)
-	here.Counter = line.Counter // as it was when it was charged
+	here := o.terms(t).shadowed()
+	here.Counter = ct.line.Counter // as it was when it was charged
 	for range maxRounds {
-		now := c.now()
-		charge := Charge{Provider: provider, DryRun: true, NotAfter: forever, Lines: []Line{{Terms: here, Subject: line.Subject, Model: line.Model, Window: t.windowAt(now)}}}
+		now := o.now(c)
+		charge := Charge{Provider: provider, NotAfter: forever,
+			Lines: []Line{{Terms: here, Subject: ct.line.Subject, Model: ct.line.Model, Cost: handed, Window: t.windowAt(now)}}}
 		o.store.Decide(context.Background(), []*Charge{&charge})
 		if charge.Outcome.Verdict == Granted {
-			return charge.Lines[0].State.whole()
+			return charge.Lines[0].State.whole() - handed
 		}
 	}
 	return 0
 }
 
-// holdDebt is that of a hold, unless it has expired: then what it reserved is what its counters hold, and it has no slots.
-func (o *outage) holdDebt(c *Coordinator, provider, permitID string, ask *Ask) *debt {
-	h, err := o.store.Hold(context.Background(), provider, permitID)
-	if err != nil || h.Status != HoldOpen || h.Expires <= h.Seen {
-		return nil
-	}
-	r, err := readReservation(h.Body)
+// holdDebt is that of a hold, which is closed here by that; nil if it was closed before. One that has expired is handed over too,
+// for it may be settled late.
+func (o *outage) holdDebt(c *Coordinator, provider, permitID string, ask *Ask, p *page) *debt {
+	k := &Closing{Provider: provider, PermitID: permitID, Status: HoldCancelled}
+	h, r, err := c.amendAt(context.Background(), o.place(c), k, func(*reservedLine, map[string]int64) int64 { return 0 })
 	if err != nil {
 		return nil
 	}
-	return &debt{permitID: permitID, expires: h.Expires, ask: ask, keyID: r.KeyID, pool: r.Pool, lines: r.Lines}
+	if k.Outcome.Verdict != Granted || h.Status != HoldCancelled {
+		o.journal.wasClosed(permitID)
+		p.closing(h, r)
+		return nil
+	}
+	d := &debt{permitID: permitID, expires: h.Expires, ask: ask, keyID: r.KeyID, pool: r.Pool, lines: r.Lines, units: make([]int64, len(r.Lines))}
+	for i := range r.Lines {
+		d.units[i] = -h.Changes[i].Adjusted
+	}
+	return d
 }
 
 // onceDebt is that of a remembered grant, whose cost is part of what its counters hold.

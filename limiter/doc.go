@@ -53,7 +53,7 @@
 //
 // The arithmetic is in rate.go and calendar.go, what it means for a limit in terms.go; a document's way to terms in
 // policy.go, entry.go, record.go and view.go; an ask's way through them in resolve.go and coordinator.go, a hold's in hold.go
-// and settle.go, once.go for what is granted once. What is done without the store is in outage.go and share.go, and its way back in debt.go,
-// debts.go, note.go and putback.go. The contract for stores is store.go, with package memstore the plainest
+// and settle.go, once.go for what is granted once. What is done without the store is in outage.go, share.go and
+// journal.go, and its way back in debts.go, debt.go, note.go and putback.go. The contract for stores is store.go, with package memstore the plainest
 // example.
 package limiter

@@ -70,16 +70,22 @@ func readNote(provider, note string) (n permitNote, ask *Ask, err error) {
 // is done when it has, or given up.
 type errand struct {
 	permitID string
-	status   HoldStatus // HoldOpen: an extension
-	until    Instant    // of an extension
+	status   HoldStatus // HoldOpen: it is only extended
 	cost     costOf
+	hold     Hold // as it was answered: what is asked again gets the same
+	lines    reservation
 	giveUp   Instant
+	next     time.Time // it is tried,
+	pause    time.Duration
+	edition  int // one more with each change
 }
 
 const (
 	maxErrands = 1 << 16
 	// errandLife is how long after its hold has expired an errand is kept.
 	errandLife = time.Minute
+	// Errands that can't be done yet are tried again, at ever longer intervals.
+	errandPause, maxErrandPause = 100 * time.Millisecond, 10 * time.Second
 )
 
 // amendLater answers for a hold that another instance granted without the store and has not handed over yet, and sees to it
@@ -93,47 +99,53 @@ func (c *Coordinator) amendLater(k *Closing, note string, cost costOf, cause err
 		return nil, nil, err
 	case policy == nil || policy.policy.OnStoreFailure == FailDeny:
 		return nil, nil, cause
-	case now > n.Expires.Later(max(policy.policy.HoldTTL, minKept)):
+	case n.Born > now.Later(askLifetime) || now > n.Expires.Later(max(policy.policy.HoldTTL, minKept)):
 		return nil, nil, ErrUnknownPermit
 	}
 	a := &attempt{ask: ask, now: now}
 	a.charge.Provider = k.Provider
 	a.resolve(c.known(k.Provider, policy, ask.KeyID, ""))
 	r := a.reservation()
-	h := &Hold{Status: HoldOpen, Seen: now, Born: n.Born, Expires: n.Expires}
-	e := errand{permitID: k.PermitID, status: k.Status, cost: cost, giveUp: max(now, n.Expires).Later(errandLife)}
-	if k.Status == HoldOpen {
-		h.Extend(now, k.TTL)
-		e.until, e.giveUp = h.Expires, h.Expires.Later(errandLife)
-		return h, &r, c.owe(k.Provider, e)
-	}
-	h.Status, h.Late, h.Changes = k.Status, now >= n.Expires, make([]LineChange, len(r.Lines))
-	for i := range r.Lines {
-		if l := &r.Lines[i]; a.charge.Lines[i].Terms.Limit.Kind != KindConcurrency {
-			h.Changes[i].Adjusted = cost(l, r.Cost) - l.Cost
-		}
-	}
-	return h, &r, c.owe(k.Provider, e)
-}
 
-// owe keeps an errand until it can be done.
-func (c *Coordinator) owe(provider string, e errand) error {
 	c.owing.Lock()
 	defer c.owing.Unlock()
-	w := c.owing.at(provider)
-	if len(w.errands) >= maxErrands {
-		return fmt.Errorf("%w: %d holds wait to be closed", ErrOverloaded, maxErrands)
+	w := c.owing.at(k.Provider)
+	e := w.errands[k.PermitID]
+	switch {
+	case e == nil && len(w.errands) >= maxErrands:
+		return nil, nil, fmt.Errorf("%w: %d holds wait to be closed", ErrOverloaded, maxErrands)
+	case e == nil:
+		e = &errand{permitID: k.PermitID, status: HoldOpen, cost: cost, pause: errandPause, lines: r,
+			hold: Hold{Status: HoldOpen, Born: n.Born, Expires: n.Expires}}
+		w.errands[k.PermitID] = e
+	case e.status != HoldOpen: // it was closed
+		h, r := e.hold, e.lines
+		return &h, &r, nil
 	}
-	w.errands[e.permitID+e.status.String()] = e
+	e.hold.Seen = now
+	if k.Status == HoldOpen {
+		e.hold.Extend(now, k.TTL)
+	} else {
+		k.Outcome.Verdict = Granted
+		e.status, e.cost = k.Status, cost
+		e.hold.Status, e.hold.Late, e.hold.Changes = k.Status, now >= e.hold.Expires, make([]LineChange, len(r.Lines))
+		for i := range r.Lines {
+			if l := &r.Lines[i]; a.charge.Lines[i].Terms.Limit.Kind != KindConcurrency {
+				e.hold.Changes[i].Adjusted = cost(l, r.Cost) - l.Cost
+			}
+		}
+	}
+	e.giveUp, e.edition = max(now, e.hold.Expires).Later(errandLife), e.edition+1
 	c.owing.note()
-	return nil
+	h := e.hold
+	return &h, &r, nil
 }
 
 // run does an errand. It returns false when that has to be tried again.
 func (e *errand) run(ctx context.Context, c *Coordinator, provider string) bool {
 	k := &Closing{Provider: provider, PermitID: e.permitID, Status: e.status}
 	if e.status == HoldOpen {
-		k.TTL = time.Duration(e.until-c.now()) * time.Microsecond
+		k.TTL = time.Duration(e.hold.Expires-c.now()) * time.Microsecond
 		if k.TTL < time.Millisecond {
 			return true
 		}

@@ -4,36 +4,34 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// outage is a time in which the asks for one provider are decided here, without the store that all instances share: by the
+// outage is what decides asks for one provider without the store that all instances share, while that gives no answer: by the
 // documents as last seen, and by this instance's part of the limits, or, if the policy says allow, with every limit as a
 // shadow. When the store answers again, what was granted here is charged there: see debt.
+//
+// It is kept for a while when it is over, so that a store that comes and goes has it go on with what its counters hold.
 type outage struct {
-	store Store
-	part  part
-	allow bool
+	store  Store
+	ending atomic.Bool  // somebody looks whether the store answers again
+	next   atomic.Int64 // not before that much after the coordinator's start
+	skew   atomic.Int64 // as it was when the outage began: late answers don't move its clock
 
-	probing  sync.Mutex   // held by whoever asks whether the store answers again,
-	next     time.Time    // which is done from then on
 	deciding sync.RWMutex // held for reading by whoever decides here
-	over     bool         // nothing is decided here any more
-
-	counters sync.Map // tallied → who was first charged there
-	holds    sync.Map // permit id → *Ask, of those that were not closed
-	once     sync.Map // onceID → *Ask, of those without a hold
+	on       bool
+	gone     bool      // it will never be on again
+	since    time.Time // when it was over
+	rule     atomic.Pointer[rule]
+	journal  journal
 }
 
-// tallied is a counter that was charged here.
-type tallied struct{ limit, subject, model string }
-
-// charged is how to come by a counter: an ask's key and pool, and the line.
-type charged struct {
-	keyID, pool string
-	line        reservedLine
+// rule is how limits stand in an outage.
+type rule struct {
+	part  part
+	allow bool // whatever the part is
 }
 
 // lastKnown is the policy of a provider as last seen, or as it was assumed, or nil.
@@ -69,95 +67,141 @@ func (c *Coordinator) standIn(a *attempt) {
 	}
 }
 
-// decidedHere decides an ask for a provider that is in an outage, unless the store turns out to answer again.
-func (c *Coordinator) decidedHere(ctx context.Context, a *attempt) bool {
+// decidedHere decides an ask for a provider that is in an outage. It returns false when the provider is in none.
+func (c *Coordinator) decidedHere(a *attempt) bool {
 	if c.away.Load() == 0 || a.err != nil {
 		return false
 	}
-	v, out := c.outages.Load(a.ask.Provider)
-	if !out || v.(*outage).end(ctx, c, a.ask.Provider) {
+	v, ok := c.outages.Load(a.ask.Provider)
+	policy := c.policyOfOutage(a.ask.Provider)
+	if !ok || policy == nil {
 		return false
 	}
-	a.err = fmt.Errorf("%w: it has given no answer for a moment", ErrStoreUnavailable)
-	policy := c.policyOfOutage(a.ask.Provider)
-	if policy == nil || v.(*outage).decide(c, policy, a) {
-		return true
-	}
-	a.err = nil
-	return false
+	o := v.(*outage)
+	o.look(c, a.ask.Provider)
+	return o.decide(c, policy, a)
 }
 
-// Pauses of an outage.
 const (
 	probePause = 100 * time.Millisecond // between one look at whether the store answers again and the next
-	endPause   = 50 * time.Millisecond  // that asks may have to wait while what was granted here is charged there
+	// outageKept is for how long after it was over an outage goes on if there is another.
+	outageKept = 10 * time.Minute
+	// What is granted while what was granted is charged is charged next: so often, or until there is little.
+	handOvers = 5
+	fewDebts  = 100
 )
 
-// end ends the outage if the store answers again: before anybody asks it for this provider, it is charged what was granted
-// here, or what of that can be charged in a short time. It returns whether the outage is over.
-func (o *outage) end(ctx context.Context, c *Coordinator, provider string) bool {
-	if !o.probing.TryLock() {
-		return false
+// look sees, from time to time, whether the store answers again. If it does, it is charged what was granted here, and, when that
+// is done but for a few, the outage is over. Nobody waits for that.
+func (o *outage) look(c *Coordinator, provider string) {
+	if int64(time.Since(c.started)) < o.next.Load() || !o.ending.CompareAndSwap(false, true) {
+		return
 	}
-	defer o.probing.Unlock()
-	if o.over {
-		return true
-	}
-	if time.Now().Before(o.next) {
-		return false
-	}
-	if !c.answers(ctx, provider) {
-		o.next = time.Now().Add(probePause)
-		return false
+	go func() {
+		defer o.ending.Store(false)
+		if !c.answers(provider) || !o.handOver(c, provider) {
+			o.next.Store(int64(time.Since(c.started) + probePause))
+		}
+	}()
+}
+
+// handOver brings to the store what was granted here, and ends the outage. It returns whether it did.
+func (o *outage) handOver(c *Coordinator, provider string) bool {
+	charged := 0
+	for range handOvers {
+		debts := o.debts(c, provider)
+		if left := c.charge(context.Background(), provider, debts); len(left) > 0 {
+			c.owes(provider, left)
+			return false
+		}
+		if charged += len(debts); len(debts) <= fewDebts {
+			break
+		}
 	}
 	o.deciding.Lock()
-	defer o.deciding.Unlock()
-	debts := o.debts(c, provider)
-	soon, cancel := context.WithTimeout(context.Background(), endPause)
-	defer cancel()
-	left := c.charge(soon, provider, debts)
-	o.over = true
-	c.outages.Delete(provider)
+	if !o.on {
+		o.deciding.Unlock()
+		return true
+	}
+	o.on, o.since = false, time.Now()
+	o.deciding.Unlock()
 	c.away.Add(-1)
-	c.owes(provider, left)
-	c.log.Info("the store answers again: permits are decided there", "provider", provider, "charged", len(debts)-len(left), "yet_to_be_charged", len(left))
+	debts := o.debts(c, provider) // what was granted meanwhile
+	c.owes(provider, c.charge(context.Background(), provider, debts))
+	c.log.Info("the store answers again: permits are decided there", "provider", provider, "charges", charged+len(debts))
 	return true
 }
 
 // answers asks the store for a decision about nothing.
-func (c *Coordinator) answers(ctx context.Context, provider string) bool {
+func (c *Coordinator) answers(provider string) bool {
 	probe := Charge{Provider: provider, PermitID: newPermitID(provider), NotAfter: c.now().Later(askLifetime), DryRun: true}
-	c.store.Decide(ctx, []*Charge{&probe})
+	c.store.Decide(context.Background(), []*Charge{&probe})
 	return probe.Outcome.Verdict != 0
 }
 
-// outage is the one that a provider is in, begun if it is in none.
+// outage is that of a provider, on.
 func (c *Coordinator) outage(provider string, p *Policy, cause error) *outage {
-	if o, ok := c.outages.Load(provider); ok {
-		return o.(*outage)
+	for {
+		v, ok := c.outages.Load(provider)
+		if !ok {
+			o := &outage{}
+			o.store = c.makeStandIn(func() Instant { return o.now(c) })
+			v, _ = c.outages.LoadOrStore(provider, o)
+		}
+		if o := v.(*outage); o.begin(c, provider, p, cause) {
+			return o
+		}
 	}
-	o, was := c.outages.LoadOrStore(provider, &outage{store: c.makeStandIn(c.now), part: c.part(), allow: p.OnStoreFailure == FailAllow})
-	if !was {
+}
+
+// begin has asks decided here, unless the outage is gone.
+func (o *outage) begin(c *Coordinator, provider string, p *Policy, cause error) bool {
+	o.deciding.Lock()
+	defer o.deciding.Unlock()
+	if !o.on && !o.gone {
+		rule := &rule{c.part(), p.OnStoreFailure == FailAllow}
+		o.on = true
+		o.rule.Store(rule)
+		o.skew.Store(c.skew.Load())
+		o.next.Store(0) // it may be over already: others' asks were answered before this one's failure was known
 		c.away.Add(1)
 		c.log.Warn("the store gives no answer: permits are decided here", "provider", provider, "on_store_failure", p.OnStoreFailure,
-			"divided_by", o.(*outage).part.n, "cause", cause)
+			"divided_by", rule.part.n, "cause", cause)
 	}
-	return o.(*outage)
+	return !o.gone
 }
+
+func (o *outage) isOn() bool {
+	o.deciding.RLock()
+	defer o.deciding.RUnlock()
+	return o.on
+}
+
+// tidy forgets an outage that was over long ago, and returns whether it did.
+func (o *outage) tidy() bool {
+	o.deciding.Lock()
+	defer o.deciding.Unlock()
+	o.gone = !o.on && time.Since(o.since) > outageKept
+	return o.gone
+}
+
+// now is the time by which is decided here.
+func (o *outage) now(c *Coordinator) Instant { return c.clock() + Instant(o.skew.Load()) }
 
 // terms are those that hold here.
 func (o *outage) terms(t *Terms) *Terms {
-	if o.allow {
+	rule := o.rule.Load()
+	if rule.allow {
 		return t.shadowed()
 	}
-	return o.part.of(t)
+	return rule.part.of(t)
 }
 
 // decide decides an ask here. It returns false when the outage is over.
 func (o *outage) decide(c *Coordinator, policy *policyView, a *attempt) bool {
 	o.deciding.RLock()
 	defer o.deciding.RUnlock()
-	if o.over {
+	if !o.on {
 		return false
 	}
 	for range maxRounds {
@@ -177,12 +221,15 @@ func (o *outage) decide(c *Coordinator, policy *policyView, a *attempt) bool {
 
 // try decides an ask once. It returns false when its time was wrong.
 func (o *outage) try(c *Coordinator, policy *policyView, a *attempt) bool {
-	a.err, a.now = nil, c.now()
+	a.err, a.now = nil, o.now(c)
 	a.charge.PermitID = newPermitID(a.ask.Provider) // the store may yet take back what it did under the other
 	a.resolve(c.known(a.ask.Provider, policy, a.ask.KeyID, ""))
 	a.hold(policy.policy)
 	a.once()
-	if a.err = a.refusal; a.err != nil {
+	if a.err = a.refusal; errors.Is(a.err, ErrUnknownKey) { // an entry that was not seen here, maybe
+		a.err = fmt.Errorf("%w: this instance has not seen an entry of the key", ErrStoreUnavailable)
+	}
+	if a.err != nil {
 		return true
 	}
 	granted := a.reservation()
@@ -200,45 +247,30 @@ func (o *outage) try(c *Coordinator, policy *policyView, a *attempt) bool {
 		return false
 	}
 	if a.charge.Outcome.Verdict == Granted && !a.ask.DryRun {
-		o.note(a, &granted)
+		o.journal.note(a, &granted)
 	}
 	return true
 }
 
-// note remembers what was granted here, to charge it where all instances see it.
-func (o *outage) note(a *attempt, r *reservation) {
-	for i, l := range r.Lines {
-		at := tallied{l.Limit, l.Subject, l.Model}
-		if _, known := o.counters.Load(at); !known && l.Cost > 0 && a.charge.Lines[i].Terms.Limit.Kind != KindConcurrency {
-			o.counters.Store(at, charged{r.KeyID, r.Pool, l})
-		}
-	}
-	ask := *a.ask
-	ask.Cost = slices.Clone(ask.Cost)
-	switch {
-	case a.charge.Hold != nil:
-		o.holds.Store(a.charge.PermitID, &ask)
-	case a.charge.Once != nil:
-		o.once.Store(a.charge.Once.ID, &ask)
-	}
-}
-
-// amend closes or extends a hold here, if it was granted here. It returns false when it has to be asked for elsewhere.
-func (o *outage) amend(ctx context.Context, c *Coordinator, k *Closing, cost costOf) (h *Hold, r *reservation, err error, here bool) {
-	o.deciding.RLock()
-	defer o.deciding.RUnlock()
-	if o.over {
-		return nil, nil, nil, false
-	}
+// place is where the holds are kept that were granted here.
+func (o *outage) place(c *Coordinator) place {
 	policy := func(_ context.Context, provider string) (*policyView, error) {
 		if v := c.lastKnown(provider); v != nil {
 			return v, nil
 		}
 		return nil, unknownProvider(provider)
 	}
-	h, r, err = c.amendAt(ctx, place{o.store, policy, o.terms}, k, cost)
-	if err == nil && h.Status != HoldOpen {
-		o.holds.Delete(k.PermitID)
+	return place{o.store, policy, o.terms}
+}
+
+// amend closes or extends a hold here, if it was granted here and not handed over. It returns false when it has to be asked for
+// elsewhere.
+func (o *outage) amend(ctx context.Context, c *Coordinator, k *Closing, cost costOf) (h *Hold, r *reservation, err error, here bool) {
+	o.deciding.RLock()
+	defer o.deciding.RUnlock()
+	if !o.journal.has(k.PermitID) {
+		return nil, nil, nil, false
 	}
-	return h, r, err, !errors.Is(err, ErrUnknownPermit)
+	h, r, err = c.amendAt(ctx, o.place(c), k, cost)
+	return h, r, err, o.journal.amended(k.PermitID, h, r)
 }

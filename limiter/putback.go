@@ -1,11 +1,13 @@
 package limiter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // A store that is emptied, restored from an old copy, or failed over to a replica that lags behind, loses documents that
@@ -14,7 +16,7 @@ import (
 
 // rescue is what an instance puts back.
 type rescue struct {
-	policy  sync.Mutex // held by who puts a policy back
+	policy  chan struct{} // has room for one, who puts a policy back
 	done    atomic.Int64
 	mu      sync.Mutex
 	entries map[string]*entriesAtRisk // by provider
@@ -50,16 +52,29 @@ func (r *rescue) settled(id DocID) {
 // that a starting instance stored from a file is no newer than one that was lost, whatever its time.
 func lost(known, stored Record) bool {
 	switch {
-	case known.Tag == "" || known.Tag == stored.Tag || stored.Revision > known.Revision:
+	case known.Tag == "" || known.Tag == stored.Tag:
+		return false
+	case stored.Kept != 0: // put back by somebody, who may have known less
+		return stored.Losses > known.Losses && known.written() > stored.Kept
+	case stored.Revision > known.Revision:
 		return false
 	}
 	return stored.At <= known.At || stored.Note == seedNote
 }
 
+// written is when somebody wrote what the record says.
+func (r Record) written() Instant { return cmp.Or(r.Kept, r.At) }
+
+// failoverLag is how much of what was written before a write that a failover lost it may have lost, too.
+const failoverLag = 10 * time.Second
+
 // putBack is the record that puts r back over what is stored.
 func (r Record) putBack(over Record) Record {
 	next := r.again()
 	next.Revision, next.Losses = max(r.Revision, over.Revision)+1, max(r.Losses, over.Losses)+1
+	if next.Kept, next.Since = r.written(), 0; over.Tag != "" {
+		next.Since = next.Kept - Instant(failoverLag/time.Microsecond)
+	}
 	next.By, next.Note = "permitd", fmt.Sprintf("put back: the store had lost revision %d", r.Revision)
 	return next
 }
@@ -77,14 +92,18 @@ func (c *Coordinator) keptPolicy(ctx context.Context, provider string, r Record)
 	r, err := c.surely(ctx, id, before, r)
 	if err != nil || !lost(before, r) {
 		if err == nil && r.Losses > before.Losses {
-			c.rescueEntries(provider)
+			c.rescueEntries(provider, r.Since)
 		}
 		return r, err
 	}
-	if !c.rescue.policy.TryLock() {
-		return r, fmt.Errorf("%w: it has lost documents, which are being put back", ErrStoreUnavailable)
+	ctx, cancel := c.patient(ctx, time.Now(), 1)
+	defer cancel()
+	select {
+	case c.rescue.policy <- struct{}{}:
+		defer func() { <-c.rescue.policy }()
+	case <-ctx.Done():
+		return r, context.Cause(ctx)
 	}
-	defer c.rescue.policy.Unlock()
 	for range maxRounds {
 		known, ok := c.policies.Load(provider)
 		if !ok || !lost(known.(*policyView).record, r) {
@@ -96,7 +115,7 @@ func (c *Coordinator) keptPolicy(ctx context.Context, provider string, r Record)
 		case err == nil:
 			c.rescue.done.Add(1)
 			c.log.Warn("the store had lost a policy, which was put back", "provider", provider, "lost", v.record.Revision, "found", r.Revision, "revision", stored.Revision)
-			c.rescueEntries(provider)
+			c.rescueEntries(provider, stored.Since)
 			return stored, nil
 		case !errors.Is(err, ErrConflict):
 			return r, err
@@ -115,8 +134,11 @@ func (c *Coordinator) surely(ctx context.Context, id DocID, known, r Record) (Re
 	return c.store.Load(ctx, id)
 }
 
-// rescueEntries has the entries of a provider looked after that are known here.
-func (c *Coordinator) rescueEntries(provider string) {
+// rescueFresh is for how long after an entry was last seen in the store it is put back: later, it may have been deleted.
+const rescueFresh = 24 * time.Hour
+
+// rescueEntries has the entries of a provider looked after that are known here, and were written after a moment.
+func (c *Coordinator) rescueEntries(provider string, since Instant) {
 	c.rescue.mu.Lock()
 	defer c.rescue.mu.Unlock()
 	if c.rescue.entries == nil {
@@ -128,7 +150,8 @@ func (c *Coordinator) rescueEntries(provider string) {
 		c.rescue.entries[provider] = at
 	}
 	for _, id := range c.entries.Keys() {
-		if v, ok := c.entries.Peek(id); ok && id.Provider == provider && v.record.Tag != "" {
+		if v, ok := c.entries.Peek(id); ok && id.Provider == provider && v.record.Tag != "" && v.record.written() > since &&
+			Instant(v.seen.Load()).Later(rescueFresh) > c.now() {
 			at.left[id] = v
 		}
 	}

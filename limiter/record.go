@@ -27,7 +27,11 @@ type Record struct {
 	Generation string           `json:"generation,omitempty"`
 	Body       []byte           `json:"body,omitempty"` // as written
 	Tracks     map[string]Track `json:"tracks,omitempty"`
-	Losses     int64            `json:"losses,omitempty"` // how often it was put back (see putback.go)
+	// Losses is how often it was put back (see putback.go). In a record that puts one back, Kept is when that was written, and
+	// Since a moment after which the store lost what was written: 0 if it lost all.
+	Losses int64   `json:"losses,omitempty"`
+	Kept   Instant `json:"kept,omitempty"`
+	Since  Instant `json:"since,omitempty"`
 
 	// Of the entry of a key that was rotated (see rotate.go):
 	Root    string `json:"root,omitempty"`    // the key id under which the entry is kept; nothing else counts then
@@ -74,13 +78,13 @@ func (r Record) deleted() bool { return r.Body == nil }
 
 // successor is the record that follows r once the store has set its time.
 func (r Record) successor() Record {
-	return Record{Revision: r.Revision + 1, Tag: newTag(), Generation: r.Generation, Losses: r.Losses}
+	return Record{Revision: r.Revision + 1, Tag: newTag(), Generation: r.Generation, Losses: r.Losses, Since: r.Since}
 }
 
 // again is the record that follows r when nothing changes.
 func (r Record) again() Record {
 	next := r
-	next.Revision, next.Tag, next.By, next.Note, next.At = r.Revision+1, newTag(), "", "", 0
+	next.Revision, next.Tag, next.By, next.Note, next.At, next.Kept = r.Revision+1, newTag(), "", "", 0, 0
 	next.Tracks = maps.Clone(r.Tracks)
 	return next
 }

@@ -7,6 +7,8 @@ type attempt struct {
 	ask     *Ask
 	charge  Charge
 	policy  *policyView
+	key     *entryView
+	pool    *entryView
 	ignored []string
 	refusal error // why the ask can't be granted whatever the counters say; holds once the store confirms the stamps
 	now     Instant
@@ -97,7 +99,7 @@ func (k known) terms(i int) *Terms {
 func (a *attempt) resolve(k known) {
 	c := &a.charge
 	c.KeyID, c.Pool = k.keyID, k.poolName
-	a.policy, a.refusal, a.ignored = k.policy, nil, nil
+	a.policy, a.key, a.pool, a.refusal, a.ignored = k.policy, k.key, k.pool, nil, nil
 	c.Stamps, c.Lines = k.stamps(), c.Lines[:0]
 	c.NotAfter = min(a.now.Later(askLifetime), k.until-1)
 	if a.until = k.until; k.until <= a.now { // it is refused, if the documents are these

@@ -90,7 +90,9 @@ func (c *Coordinator) Seed(ctx context.Context, docs ProviderDocs) (SeedResult, 
 
 // seedEntry stores an entry unless there is one.
 func (c *Coordinator) seedEntry(ctx context.Context, provider, generation string, e EntryDoc) error {
-	_, err := c.store.Swap(ctx, DocID{provider, e.Entry.Kind, e.Name}, "", Record{}.nextEntry(e.Entry, generation))
+	next := Record{}.nextEntry(e.Entry, generation)
+	next.Note = seedNote
+	_, err := c.store.Swap(ctx, DocID{provider, e.Entry.Kind, e.Name}, "", next)
 	if errors.Is(err, ErrConflict) {
 		return nil
 	}

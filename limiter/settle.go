@@ -109,7 +109,9 @@ func (c *Coordinator) amendAt(ctx context.Context, at place, k *Closing, cost co
 	if err != nil {
 		return nil, nil, err
 	}
-	c.learn(h.Seen)
+	if at.terms == nil {
+		c.learn(h.Seen)
+	}
 	if h.Status == 0 {
 		return nil, nil, ErrUnknownPermit
 	}

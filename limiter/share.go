@@ -25,7 +25,10 @@ func (c *Coordinator) seen(all []Instance) {
 func (c *Coordinator) part() part {
 	p := part{c.minInstances, -1}
 	if last := c.peers.Load(); last != nil {
-		p = part{min(max(p.n, last.n), maxInstances), last.at}
+		if last.n >= p.n { // else others are about to take part, and may come before it
+			p.at = last.at
+		}
+		p.n = min(max(p.n, last.n), maxInstances)
 	}
 	if p.n == 1 {
 		p.at = 0

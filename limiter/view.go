@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"sync/atomic"
+	"time"
 )
 
 // policyView is a policy's record made ready for deciding. Immutable.
@@ -89,7 +90,8 @@ func specAt(changes []Change, at Instant) (s spec) {
 // entryView is an entry's record made ready for deciding.
 type entryView struct {
 	record Record
-	entry  *Entry // empty when the entry was deleted
+	entry  *Entry       // empty when the entry was deleted
+	seen   atomic.Int64 // when the store was last seen to have it, to the minute
 	laid   atomic.Pointer[laidOver]
 }
 
@@ -109,6 +111,13 @@ func newEntryView(kind EntryKind, r Record) (*entryView, error) {
 		v.entry = e
 	}
 	return v, nil
+}
+
+// confirm takes note of when the store was seen to have the entry.
+func (v *entryView) confirm(now Instant) {
+	if v != nil && now > Instant(v.seen.Load()).Later(time.Minute) {
+		v.seen.Store(int64(now))
+	}
 }
 
 // under is the entry as far as it counts under a policy.

@@ -32,6 +32,9 @@ func startShared(t *testing.T, n int, args ...string) []*instance {
 
 func TestInstancesThatStartTogetherStorePoliciesOnce(t *testing.T) {
 	instances := startShared(t, 3, "--policies", file(t, "p.yaml", goodPolicies))
+	for _, i := range instances {
+		i.becomes(t, "ready")
+	}
 	stored := 0
 	for _, i := range instances {
 		stored += strings.Count(i.log.String(), `msg="policy stored" provider=openrouter`)

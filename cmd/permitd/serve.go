@@ -17,6 +17,9 @@ import (
 // finishTime is what requests in flight get when permitd stops.
 const finishTime = 10 * time.Second
 
+// leaveTime is what there is, after that, to charge in Redis what was granted without it.
+const leaveTime = time.Second
+
 func (c *serveCommand) run(ctx context.Context, given settings, stdout, stderr io.Writer) int {
 	cfg, err := c.config(given, stderr)
 	if err != nil {
@@ -68,7 +71,11 @@ func serve(ctx context.Context, cfg *config, stdout io.Writer) error {
 	if cfg.file != nil {
 		beside.Go(func() { cfg.file.follow(serving) })
 	}
-	return all.serve(ctx, cfg, stdout)
+	err = all.serve(ctx, cfg, stdout)
+	leaving, left := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
+	defer left()
+	coordinator.Leave(leaving)
+	return err
 }
 
 // seed stores policies of providers that the store does not know.

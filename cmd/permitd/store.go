@@ -32,9 +32,12 @@ func openStore(cfg *config) (store limiter.Store, end func(), err error) {
 	return s, func() { s.Close() }, nil
 }
 
+// maxStandIn bounds what decides for one provider while Redis is away, to about 250 MB of counters.
+const maxStandIn = 1 << 20
+
 // standIn is what decides while Redis is away.
 func standIn(clock func() limiter.Instant) limiter.Store {
-	return memstore.New(memstore.Options{Clock: clock})
+	return memstore.New(memstore.Options{Clock: clock, MaxCounters: maxStandIn})
 }
 
 // joinAtStart has the store take part. Where Redis does not answer, permits are answered without it, by the file of policies,

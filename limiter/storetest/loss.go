@@ -208,3 +208,64 @@ func testAssumed(t *testing.T, b Backend) {
 		t.Errorf("a key that the file disables, once it is stored: %v", err)
 	}
 }
+
+// testOlderEntry has an instance put back less of an entry than another knows.
+func testOlderEntry(t *testing.T, b Backend) {
+	m := newTeam(t, b, 2, lossPolicy)
+	m.write("sk-1", `{"label":"good"}`) // both saw it
+	if _, err := m.instances[1].PutEntry(t.Context(), keyEntry(limiter.KeyID("sk-1")), []byte(`{"disabled":true}`), limiter.Edit{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.instances[1].Acquire(t.Context(), limiter.Ask{Provider: provider, Key: "sk-1", DryRun: true}); !errors.Is(err, limiter.ErrKeyDisabled) {
+		t.Fatal(err)
+	}
+	empty := b.Open(t)
+	m.becomes(empty)
+	m.ask(0, limiter.Ask{Key: "sk-9"}) // instance 0 finds out first; it last saw the entry before it was disabled
+	eventually(t, func() error {
+		r, err := empty.Load(t.Context(), keyEntry(limiter.KeyID("sk-1")))
+		if err == nil && r.Tag == "" {
+			err = errors.New("not put back")
+		}
+		return err
+	})
+	if _, err := m.instances[1].Acquire(t.Context(), limiter.Ask{Provider: provider, Key: "sk-1", DryRun: true}); !errors.Is(err, limiter.ErrKeyDisabled) {
+		t.Errorf("instance 1 knew that the key was disabled at revision 2: %v", err)
+	}
+	time.Sleep(100 * time.Millisecond)
+	if err := disabled(empty, "sk-1"); err != nil {
+		t.Error(err)
+	}
+}
+
+// testOlderPolicy does the same with a policy.
+func testOlderPolicy(t *testing.T, b Backend) {
+	m := newTeam(t, b, 2, lossPolicy)
+	m.patch(m.instances[1], `{"limits":{"all":{"amount":3}}}`) // instance 0 has not heard
+	m.becomes(b.Open(t))
+	m.ask(0, limiter.Ask{Key: "sk-9"})
+	if d := m.ask(1, limiter.Ask{Key: "sk-9"}); d.Limits[0].Amount != 3 {
+		t.Errorf("the acknowledged edit, which instance 1 knew, is lost: %+v", d.Limits[0])
+	}
+}
+
+// testSeededEntry has an instance start, with a file, on a store that was emptied.
+func testSeededEntry(t *testing.T, b Backend) {
+	m := newTeam(t, b, 1, lossPolicy)
+	m.write("sk-1", `{"disabled":true}`)
+	empty := b.Open(t)
+	p := policy(t, `"all":{"scope":"key","kind":"quota","amount":10,"per":"month"}`)
+	e, err := limiter.ParseEntry(limiter.KeyEntry, []byte(`{"label":"from the file"}`), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	docs := limiter.ProviderDocs{Provider: provider, Policy: p, Entries: []limiter.EntryDoc{{Name: limiter.KeyID("sk-1"), Entry: e}}}
+	time.Sleep(time.Millisecond)
+	if _, err := limiter.New(empty).Seed(t.Context(), docs); err != nil {
+		t.Fatal(err)
+	}
+	m.becomes(empty)
+	if _, err := m.instances[0].Acquire(t.Context(), limiter.Ask{Provider: provider, Key: "sk-1", DryRun: true}); !errors.Is(err, limiter.ErrKeyDisabled) {
+		t.Errorf("a key that an operator disabled: %v", err)
+	}
+}

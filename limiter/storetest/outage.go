@@ -234,7 +234,6 @@ func testHoldsOfAnOutage(t *testing.T, b Backend) {
 	m := newTeam(t, b, 2, `{"limits":{
 		"all":{"scope":"provider","kind":"quota","unit":"tokens","amount":1000,"per":"month"},
 		"slots":{"scope":"provider","kind":"concurrency","amount":10}}}`)
-	tokens := func(n int64) limiter.Costs { return limiter.Costs{{Unit: "tokens", Amount: n}} }
 	hold := limiter.Ask{Key: "sk-1", Hold: true, Cost: tokens(10), TTL: 5 * time.Minute}
 	stored := m.ask(0, hold).PermitID
 	m.cut(true)
