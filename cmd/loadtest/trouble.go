@@ -89,8 +89,8 @@ func (t trouble) String() string {
 			rest -= s.Asks
 		}
 	}
-	if more := len(t.Stretches) - len(parts); more > 0 {
-		parts = append(parts, fmt.Sprintf("%d at %d other times", rest, more))
+	if rest > 0 {
+		parts = append(parts, fmt.Sprintf("%d at other times", rest))
 	}
 	return text + ": " + strings.Join(parts, ", ")
 }
