@@ -174,11 +174,12 @@ func noDecision(err error) bool {
 	if !errors.As(err, &call) {
 		return false
 	}
-	switch call.status {
-	case http.StatusServiceUnavailable, http.StatusBadGateway, http.StatusGatewayTimeout:
-		return true
-	}
-	return call.status == 0 && !errors.Is(err, errNonsense)
+	return unready(call.status) || call.status == 0 && !errors.Is(err, errNonsense)
+}
+
+// unready reports whether a status says that permitd can't answer now, or a load balancer that no permitd does.
+func unready(status int) bool {
+	return status == http.StatusServiceUnavailable || status == http.StatusBadGateway || status == http.StatusGatewayTimeout
 }
 
 // callError is an answer that was neither yes nor no.

@@ -8,7 +8,7 @@ import (
 
 // comparison is one row of figures for each strategy.
 func (r *report) comparison() (head []string, rows [][]string) {
-	head = []string{"strategy", "served", "gave up", "failed", "asked", "denied or delayed", "upstream 429s", "capacity used", "most at once", "asking p50, ms", "asking p99, ms", "start to admitted p50, ms", "start to admitted p99, ms", "took, s"}
+	head = []string{"strategy", "served", "gave up", "failed", "asked", "denied or delayed", "no decision", "upstream 429s", "capacity used", "most at once", "asking p50, ms", "asking p99, ms", "start to admitted p50, ms", "start to admitted p99, ms", "took, s"}
 	for _, run := range r.Runs {
 		var kept int64
 		for _, n := range run.Kept {
@@ -19,7 +19,7 @@ func (r *report) comparison() (head []string, rows [][]string) {
 			asking = []string{fmt.Sprintf("%.2f", run.Decision.P50), fmt.Sprintf("%.2f", run.Decision.P99)}
 		}
 		rows = append(rows, []string{run.Strategy, fmt.Sprint(run.Served), fmt.Sprint(run.GaveUp), fmt.Sprint(run.Failed), fmt.Sprint(run.Asked), fmt.Sprint(kept),
-			fmt.Sprint(run.Upstream429), usedText(run.Used), short(float64(run.PeakTokens)), asking[0], asking[1],
+			fmt.Sprint(run.NoDecision), fmt.Sprint(run.Upstream429), usedText(run.Used), short(float64(run.PeakTokens)), asking[0], asking[1],
 			fmt.Sprintf("%.0f", run.Wait.P50), fmt.Sprintf("%.0f", run.Wait.P99), fmt.Sprintf("%.1f", run.ElapsedS)})
 	}
 	return head, rows

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"fmt"
 	"html/template"
+	"io"
 	"os"
 	"strings"
 	"time"
@@ -16,9 +17,13 @@ var pageText string
 var page = template.Must(template.New("report").Parse(pageText))
 
 // writeHTML writes the report as one page that loads nothing.
-func (r *report) writeHTML(path string) error {
+func (r *report) writeHTML(path string, stdout io.Writer) error {
 	text, err := r.html(time.Now())
-	if err == nil {
+	switch {
+	case err != nil:
+	case path == "-":
+		_, err = stdout.Write(text)
+	default:
 		err = os.WriteFile(path, text, 0o644)
 	}
 	if err != nil {
@@ -37,6 +42,13 @@ type pageDrawing struct {
 	Title    string
 	Legend   []pageSeries
 	Variants []pageVariant
+	Lines    []string
+	Events   []pageEvent
+}
+
+type pageEvent struct {
+	N        int
+	At, Text string
 }
 
 type pageSeries struct {
@@ -96,7 +108,7 @@ type verdictLine struct {
 }
 
 func (c titledChart) drawing() (pageDrawing, error) {
-	d := pageDrawing{Title: c.Title}
+	d := pageDrawing{Title: c.Title, Lines: c.Lines, Events: c.Events}
 	for i, name := range c.names {
 		d.Legend = append(d.Legend, pageSeries{name, c.color(i)})
 	}

@@ -23,6 +23,10 @@ func aReport() *report {
 		run := &runReport{Strategy: name}
 		run.Providers = []*providerReport{{Provider: "acme"}}
 		run.Providers[0].slots, run.PeakTokens = f.read()
+		if name != strategyNone {
+			run.course = newCourse(r.Settings.slot, func() time.Duration { return time.Second })
+			run.course.add(answerGrant, time.Millisecond)
+		}
 		run.TokensAdmitted = 1000
 		run.byKey = map[string]int64{"loadtest-key-0001": 900, fmt.Sprintf("k%d", i): 100}
 		run.Kept = map[string]int64{providerLimitName: 10, accountLimitName: 2}
@@ -72,7 +76,7 @@ func TestPageHasAChartForEachTopic(t *testing.T) {
 		}
 	})
 	// Four drawings of each chart: wide and narrow, light and dark.
-	want := map[string]int{"arrived": 16, "refused": 4, "bound": 4, "denials": 4, "latency": 4, "keys": 4}
+	want := map[string]int{"over-time": 16, "arrived": 16, "refused": 4, "bound": 4, "denials": 4, "latency": 4, "keys": 4}
 	if fmt.Sprint(drawn) != fmt.Sprint(want) {
 		t.Errorf("%v, want %v", drawn, want)
 	}

@@ -20,8 +20,13 @@ func (c *loadFlags) carryOut(ctx context.Context, s streams, draw drawing) error
 		return err
 	}
 	table := s.out
-	if c.JSON == "-" {
+	if c.JSON == "-" || c.Report == "-" {
 		table = s.err
+	}
+	if c.Apply {
+		if err := applyPolicies(ctx, trimSlashes(c.Permitd)[0], c.Token, p); err != nil {
+			return err
+		}
 	}
 	warnings, err := policyDiffers(ctx, c, p)
 	if err != nil {
@@ -47,8 +52,13 @@ func (c *loadFlags) carryOut(ctx context.Context, s streams, draw drawing) error
 	if len(r.Runs) > 1 {
 		r.compare(table)
 	}
+	eventsErr := c.addEvents(r)
+	r.writeEvents(table)
 	if err := c.writeFiles(r, s); err != nil {
 		return err
+	}
+	if eventsErr != nil {
+		return usageError{eventsErr}
 	}
 	if r.broken() {
 		return errBroken
@@ -63,15 +73,27 @@ func (c *loadFlags) writeFiles(r *report, s streams) error {
 		}
 	}
 	if c.Report != "" {
-		return r.writeHTML(c.Report)
+		return r.writeHTML(c.Report, s.out)
 	}
 	return nil
+}
+
+// addEvents adds what --events says. Without them the report is as good as ever.
+func (c *loadFlags) addEvents(r *report) error {
+	if c.Events == "" {
+		return nil
+	}
+	events, err := readEvents(c.Events)
+	r.happened(events)
+	return err
 }
 
 // results are what the clients of one strategy met.
 type results struct {
 	outcome
 	providers   []providerResults // as in the plan
+	course      *course
+	began       time.Time
 	elapsed     time.Duration
 	interrupted bool
 }
@@ -92,6 +114,7 @@ func (c *loadFlags) drive(ctx context.Context, p *plan, strategy string, stderr 
 	defer stopStrategy()
 	began := time.Now()
 	clock := func() time.Duration { return time.Since(began) }
+	tally.course = newCourse(p.slot(), clock)
 	mocks, stop, err := p.serveProviders(clock)
 	if err != nil {
 		return nil, fmt.Errorf("start the mock provider: %w", err)
@@ -106,7 +129,7 @@ func (c *loadFlags) drive(ctx context.Context, p *plan, strategy string, stderr 
 	if p.reserving == nil {
 		o.Holds = nil
 	}
-	return &results{outcome: o, providers: mocks.read(), elapsed: clock(), interrupted: ctx.Err() != nil}, nil
+	return &results{outcome: o, providers: mocks.read(), course: tally.course, began: began, elapsed: clock(), interrupted: ctx.Err() != nil}, nil
 }
 
 // start gives clients whom a strategy asks, until stop is called.

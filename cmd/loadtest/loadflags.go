@@ -22,18 +22,20 @@ type loadFlags struct {
 	mockFlags `embed:"" group:"Provider"`
 	Accounts  int `default:"0" group:"Provider" help:"Deal the keys to so many accounts at the provider; 0: each key is an account of its own. In the built-in policy accounts are pools."`
 
-	Permitd     []string       `placeholder:"URL" group:"Permitd" help:"A running permitd, asked in turn with others given. Start each with the output of --print-policy. Default: one with the embedded store is started in this process."`
+	Permitd     []string       `placeholder:"URL" group:"Permitd" help:"A running permitd, asked in turn with others given. They need the policy of this load: see --apply and --print-policy. Default: one with the embedded store is started in this process."`
 	Token       string         `env:"PERMITD_TOKEN" group:"Permitd" help:"Bearer token for --permitd, or @PATH of a file that holds it and nothing else."`
 	Policies    string         `placeholder:"FILE" group:"Permitd" help:"A policy file of your own. Default: limits that suit the provider: rates of --capacity and --account-capacity for a bucket, the same with strict_window for a window."`
 	Cost        []string       `default:"tokens=context+generated" group:"Permitd" sep:"," placeholder:"UNIT=COLUMNS" help:"What a request costs, as a sum of the columns context, generated and cached, such as input_tokens=context-cached. The provider always counts context+generated."`
 	Burst       figure         `group:"Permitd" placeholder:"0.5x" help:"Of the built-in policy; 0.5x (0.1x for a window) is 0.5 times --capacity."`
 	Slack       *time.Duration `group:"Permitd" help:"Of the built-in policy for a window, 100ms by default: how unevenly calls may reach the provider (not divided by a speed)."`
+	Apply       bool           `group:"Permitd" help:"Put the policy of this load in force first, and its pools and keys, by the first --permitd; it replaces the policy that the provider has there. --token must be of role operator."`
 	PrintPolicy bool           `group:"Permitd" help:"Print the policy file, compressed by the speed, and do nothing else."`
 
 	reserveFlags `embed:"" group:"Reservation"`
 
 	JSON     string   `name:"json" placeholder:"FILE" group:"Report" help:"Write the report as JSON too; - is standard output, and moves the table to standard error."`
-	Report   string   `placeholder:"FILE" group:"Report" help:"Write the report with charts as one HTML file, which needs no network."`
+	Report   string   `placeholder:"FILE" group:"Report" help:"Write the report with charts as one HTML file, which needs no network; - as with --json."`
+	Events   string   `placeholder:"FILE" group:"Report" help:"What is done meanwhile, for the report: lines like 2026-10-01T12:00:03.2Z worker 2 is killed. The file is read when the load is over, so it can be written during it."`
 	Assert   []string `placeholder:"[STRATEGY:]FIGURE>=N" sep:"none" group:"Report" help:"Exit with 1 unless a figure of the report is as said, such as upstream_429=0, used>=0.97 or none:upstream_429>0; without a strategy, of permitd or of the only one. Repeatable. An unknown figure lists those there are."`
 	Progress string   `enum:"auto,always,never" default:"auto" group:"Report" help:"Show a progress bar on standard error: auto is where that is a terminal."`
 }
@@ -49,6 +51,10 @@ func (c *loadFlags) check() error {
 		return errors.New("--burst and --slack are of the built-in policy; --policies has its own")
 	case c.Mock == mockBucket && c.Slack != nil:
 		return errors.New("--slack goes with --mock=window")
+	case c.Apply && len(c.Permitd) == 0:
+		return errors.New("--apply goes with --permitd: a permitd in this process has the policy anyway")
+	case c.JSON == "-" && c.Report == "-":
+		return errors.New("--json and --report can't both go to standard output: give one of them a file")
 	}
 	if err := c.mockFlags.check(); err != nil {
 		return err

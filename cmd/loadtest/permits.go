@@ -18,6 +18,7 @@ type permitAsk struct {
 
 type permitAnswer struct {
 	RetryAfterMS int64    `json:"retry_after_ms"`
+	Degraded     bool     `json:"degraded"`
 	PermitID     string   `json:"permit_id"`
 	IgnoredUnits []string `json:"ignored_units"`
 	Violated     []string `json:"violated-policies"`
@@ -50,7 +51,7 @@ func (a *permitAsker) ask(ctx context.Context) (verdict, error) {
 		if h != nil {
 			a.tally.reserved(ask.Cost)
 		}
-		return verdict{granted: true}, nil
+		return verdict{granted: true, degraded: answer.Degraded}, nil
 	case status == http.StatusTooManyRequests:
 		h.decided("")
 		return answer.denial(), nil
@@ -60,7 +61,7 @@ func (a *permitAsker) ask(ctx context.Context) (verdict, error) {
 
 // denial is what a 429 says.
 func (a *permitAnswer) denial() verdict {
-	v := verdict{wait: time.Duration(a.RetryAfterMS) * time.Millisecond, by: a.Violated, ofAccount: len(a.Violated) > 0}
+	v := verdict{degraded: a.Degraded, wait: time.Duration(a.RetryAfterMS) * time.Millisecond, by: a.Violated, ofAccount: len(a.Violated) > 0}
 	scopes := map[string]string{}
 	for _, l := range a.Limits {
 		scopes[l.Name] = l.Scope

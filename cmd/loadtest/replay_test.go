@@ -191,6 +191,7 @@ providers:
 		{"bucket with slack", replay("--slack=1s"), exitUsage, "", "--slack goes with --mock=window"},
 		{"burst too small", replay("--burst=10"), exitUsage, "", "permitd never grants more than 10 at once"},
 		{"mock burst too small", replay("--mock-burst=10"), exitUsage, "", "the provider never admits more than 10 at once"},
+		{"two on standard output", replay("--json=-", "--report=-"), exitUsage, "", "--json and --report can't both go to standard output"},
 		{"no token file", replay("--permitd=http://x", "--token=@/nonexistent"), exitUsage, "", "--token (PERMITD_TOKEN): open /nonexistent: no such file"},
 		{"empty token file", replay("--permitd=http://x", "--token=@"+write("empty", "\n")), exitUsage, "", "empty is empty"},
 		{"contradiction", replay("--strategy=none", "--permitd=http://x"), exitUsage, "", "add it to --strategy"},

@@ -9,12 +9,14 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 )
 
 // report is all that is said at the end.
 type report struct {
 	Settings settings     `json:"settings"`
 	Runs     []*runReport `json:"runs"`
+	Events   []happening  `json:"events,omitempty"` // of --events, in order of time
 }
 
 // broken reports whether the exit code has to be 1.
@@ -37,11 +39,19 @@ type runReport struct {
 
 	Providers []*providerReport `json:"providers"` // as in the settings; what stands above is of all together
 
+	OverTime  *courseReport `json:"over_time,omitempty"`  // how asks were answered; absent when nobody was asked
+	WentWrong []trouble     `json:"went_wrong,omitempty"` // with asks, and when
+
+	began     time.Time
+	course    *course
 	anyBroken bool
 }
 
 func newRun(strategy string, r *results, p *plan) *runReport {
-	rep := &runReport{Strategy: strategy, outcome: r.outcome, ElapsedS: r.elapsed.Seconds(), Interrupted: r.interrupted}
+	rep := &runReport{
+		Strategy: strategy, outcome: r.outcome, ElapsedS: r.elapsed.Seconds(), Interrupted: r.interrupted,
+		OverTime: r.course.report(), WentWrong: r.course.troubles(), began: r.began, course: r.course,
+	}
 	rep.addProviders(r.providers, p)
 	if rep.Used != nil && p.attainable > 0 && strategy != strategyNone {
 		of := *rep.Used / p.attainable
@@ -68,7 +78,7 @@ func (r *runReport) broken() bool {
 func (r *runReport) figures() map[string]float64 {
 	f := map[string]float64{
 		"requests": float64(r.Requests), "served": float64(r.Served), "gave_up": float64(r.GaveUp), "failed": float64(r.Failed),
-		"asked": float64(r.Asked), "allowed": float64(r.Allowed), "denied": float64(r.Denied), "upstream_429": float64(r.Upstream429), "upstream_429_platform": float64(r.ByPlatform), "upstream_429_account": float64(r.ByAccount), "no_decision": float64(r.NoDecision),
+		"asked": float64(r.Asked), "allowed": float64(r.Allowed), "denied": float64(r.Denied), "upstream_429": float64(r.Upstream429), "upstream_429_platform": float64(r.ByPlatform), "upstream_429_account": float64(r.ByAccount), "no_decision": float64(r.NoDecision), "degraded": float64(r.Degraded),
 		"tokens_admitted": float64(r.TokensAdmitted), "elapsed_s": r.ElapsedS, "waited_s": r.WaitedS, "stretches": float64(r.Stretches), "peak_tokens": float64(r.PeakTokens),
 	}
 	for name, l := range map[string]latency{"wait": r.Wait, "decision": r.Decision, "reach": r.Reach} {
@@ -111,6 +121,7 @@ func (r *runReport) write(w io.Writer, titled bool) {
 		{"asked", r.Asked, "whether they may call"},
 		{"allowed", r.Allowed, ""},
 		{"denied", r.Denied, ""},
+		{"degraded", r.Degraded, "of these, by a permitd that did not reach its store"},
 		{"no decision", r.NoDecision, "asks that permitd did not answer, or with 503; asked again"},
 		{"upstream 429s", r.Upstream429, "calls that the provider refused"},
 		{"  by platform", r.ByPlatform, "by its limit for all"},
@@ -134,6 +145,9 @@ func (r *runReport) write(w io.Writer, titled bool) {
 }
 
 func (r *runReport) writeProblems(w io.Writer) {
+	for _, t := range r.WentWrong {
+		fmt.Fprintln(w, t)
+	}
 	for _, kind := range slices.Sorted(maps.Keys(r.Errors)) {
 		fmt.Fprintf(w, "error: %s: %d times\n", kind, r.Errors[kind])
 	}

@@ -27,6 +27,10 @@ func trimSlashes(urls []string) []string {
 // policyDiffers says which of the permitd given have other policies, or other pools of keys, than the load is made for. One
 // that does not answer is an error.
 func policyDiffers(ctx context.Context, c *loadFlags, p *plan) (warnings []string, err error) {
+	advice := "let --apply put it in force, or start it with the output of --print-policy"
+	if c.Apply {
+		advice = "it shares no Redis with the first --permitd, to which --apply wrote"
+	}
 	for _, base := range trimSlashes(c.Permitd) {
 		for _, pp := range p.providers {
 			warning, err := pp.differs(ctx, base+"/v1/providers/"+pp.name, c.Token, p.policies)
@@ -37,7 +41,7 @@ func policyDiffers(ctx context.Context, c *loadFlags, p *plan) (warnings []strin
 			case err != nil:
 				warnings = append(warnings, fmt.Sprintf("%s: %v", base, err))
 			case warning != "":
-				warnings = append(warnings, base+" "+warning)
+				warnings = append(warnings, base+" "+warning+": "+advice)
 			}
 		}
 	}
@@ -55,17 +59,19 @@ func (pp *providerPlan) differs(ctx context.Context, at, token string, policies 
 	var running struct {
 		Policy any `json:"policy"`
 	}
-	if err := read(ctx, at, token, &running); err != nil {
+	if err := read(ctx, at, token, &running); errors.Is(err, errNoPolicy) {
+		return fmt.Sprintf("has no policy for %s", pp.name), nil
+	} else if err != nil {
 		return "", fmt.Errorf("the policy in force for %s can't be read (%w)", pp.name, err)
 	}
 	if !reflect.DeepEqual(running.Policy, want) {
-		return fmt.Sprintf("has another policy for %s than this load is made for; start it with the output of --print-policy", pp.name), nil
+		return fmt.Sprintf("has another policy for %s than this load is made for", pp.name), nil
 	}
 	switch differ, err := pp.poolsDiffer(ctx, at, token); {
 	case err != nil:
 		return "", fmt.Errorf("the pools of keys of %s can't be read (%w)", pp.name, err)
 	case differ:
-		return fmt.Sprintf("has other pools of keys for %s than this load is made for; bring it in line by permitd apply with the output of --print-policy", pp.name), nil
+		return fmt.Sprintf("has other pools of keys for %s than this load is made for", pp.name), nil
 	}
 	return "", nil
 }
@@ -98,7 +104,7 @@ func (pp *providerPlan) poolsDiffer(ctx context.Context, at, token string) (bool
 	return len(missing) > 0, nil
 }
 
-// read asks a running permitd.
+// read asks a running permitd about a provider. Where it has no such provider, the error is errNoPolicy.
 func read(ctx context.Context, at, token string, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -114,12 +120,20 @@ func read(ctx context.Context, at, token string, into any) error {
 		return err
 	}
 	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("it answered %s", res.Status)
-	}
 	data, err := io.ReadAll(io.LimitReader(res.Body, 4<<20))
-	if err == nil {
-		err = json.Unmarshal(data, into)
+	switch {
+	case err != nil:
+		return err
+	case res.StatusCode == http.StatusOK:
+		return json.Unmarshal(data, into)
 	}
-	return err
+	var problem struct {
+		Type string `json:"type"`
+	}
+	if json.Unmarshal(data, &problem) == nil && strings.HasSuffix(problem.Type, ":unknown-provider") {
+		return errNoPolicy
+	}
+	return fmt.Errorf("it answered %s", res.Status)
 }
+
+var errNoPolicy = errors.New("there is no such provider")

@@ -57,6 +57,7 @@ func (c *loadFlags) runs(strategy string) bool { return slices.Contains(c.Strate
 // verdict is the answer to an ask.
 type verdict struct {
 	granted   bool
+	degraded  bool          // decided by a permitd that does not reach its store
 	wait      time.Duration // until the call may go when granted, until the next ask when not
 	by        []string      // limits that deny, or make it wait
 	ofAccount bool          // they are all of the key or its account: it isn't the provider's capacity that the client waits for

@@ -13,7 +13,8 @@ import (
 
 // tally counts what happens to the requests of a run.
 type tally struct {
-	onDone func() // called when a request has come to its end
+	onDone func()  // called when a request has come to its end
+	course *course // nil: it is not kept
 
 	mu       sync.Mutex
 	counts   counts
@@ -37,6 +38,7 @@ type counts struct {
 	Asked       int64 `json:"asked"`                 // asks for a permit; a request asks again after each refusal
 	Allowed     int64 `json:"allowed"`               // asks that were granted
 	Denied      int64 `json:"denied"`                // asks that were denied
+	Degraded    int64 `json:"degraded"`              // asks that were granted or denied by a permitd that does not reach its store
 	NoDecision  int64 `json:"no_decision"`           // asks without an answer, or that were answered 502, 503 or 504; they were asked again
 	Upstream429 int64 `json:"upstream_429"`          // calls that the provider refused
 	ByPlatform  int64 `json:"upstream_429_platform"` // of these, those that its limit of the platform refused
@@ -74,6 +76,7 @@ func (t *tally) asked(latency time.Duration, v verdict, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.counts.Asked++
+	t.course.add(kindOf(v, err), latency)
 	switch {
 	case noDecision(err):
 		t.counts.NoDecision++
@@ -85,6 +88,9 @@ func (t *tally) asked(latency time.Duration, v verdict, err error) {
 		t.counts.Allowed++
 	default:
 		t.counts.Denied++
+	}
+	if v.degraded {
+		t.counts.Degraded++
 	}
 	for _, limit := range v.by {
 		t.kept[limit]++

@@ -20,20 +20,23 @@ type topic struct {
 type titledChart struct {
 	Title string
 	chart
+	Lines  []string    // below the chart
+	Events []pageEvent // likewise, with the numbers of the chart's marks
 }
 
-// points of time that a chart has, about.
-const chartPoints = 120
+// chartPoints is how many points of time a chart has at most, and at least half of it where there are as many slots.
+const chartPoints = 160
 
 // timeLabels is into how many parts labels divide the time on a wide chart; a narrow one has half as many.
 const timeLabels = 6
 
 // timeline is what all charts over time have in common.
 type timeline struct {
-	slots  int           // in each piece
-	piece  time.Duration // how long it is
-	labels []string
-	flows  [][][]flowSlot // of each provider, of each run
+	slots   int           // in each piece, a power of two, as courses have it
+	piece   time.Duration // how long it is
+	labels  []string
+	flows   [][][]flowSlot // of each provider, of each run
+	courses [][]courseSlot // of each run
 }
 
 func (r *report) timeline() timeline {
@@ -42,8 +45,12 @@ func (r *report) timeline() timeline {
 		for _, p := range run.Providers {
 			longest = max(longest, len(p.slots))
 		}
+		longest = max(longest, run.course.units())
 	}
-	t := timeline{slots: (longest + chartPoints - 1) / chartPoints}
+	t := timeline{slots: 1}
+	for longest > t.slots*chartPoints {
+		t.slots *= 2
+	}
 	t.piece = r.Settings.slot * time.Duration(t.slots)
 	pieces := (longest+t.slots-1)/t.slots + 1
 	pieces += (timeLabels - (pieces-1)%timeLabels) % timeLabels // so that labels are evenly apart
@@ -60,6 +67,9 @@ func (r *report) timeline() timeline {
 			runs = append(runs, gather(run.Providers[i].slots, t.slots, pieces))
 		}
 		t.flows = append(t.flows, runs)
+	}
+	for _, run := range r.Runs {
+		t.courses = append(t.courses, run.course.gather(t.slots, pieces))
 	}
 	return t
 }
@@ -86,9 +96,9 @@ func (r *report) names() []string {
 
 func (r *report) topics() []topic {
 	t := r.timeline()
-	list := []topic{r.arrived(t), r.refused(t), r.bound(t), r.denials(), r.asking(), r.shares()}
+	list := []topic{r.overTime(t), r.arrived(t), r.refused(t), r.bound(t), r.denials(), r.asking(), r.shares()}
 	if len(r.Settings.Providers) > 1 {
-		list = slices.Insert(list, 3, r.use())
+		list = slices.Insert(list, 4, r.use())
 	}
 	return list
 }
@@ -135,7 +145,7 @@ func (r *report) denials() topic {
 	c.ceil = ceilOf(c.values)
 	return topic{ID: "denials", Title: "Denials by limit",
 		Text:   "Asks that each limit denied; of split, those that it made wait in line. A client that is denied asks again, and is counted again.",
-		Charts: []titledChart{{"", c}}}
+		Charts: []titledChart{{chart: c}}}
 }
 
 func (r *report) asking() topic {
@@ -147,7 +157,7 @@ func (r *report) asking() topic {
 	c.ceil = ceilOf(c.values)
 	return topic{ID: "latency", Title: "How long asking takes",
 		Text:   "Milliseconds from when an ask was due to its answer, yes or no. Who asks nobody has none. All of it runs on one machine here.",
-		Charts: []titledChart{{"", c}}}
+		Charts: []titledChart{{chart: c}}}
 }
 
 // keysShown are those with the largest share.
@@ -183,7 +193,7 @@ func (r *report) shares() topic {
 	c.ceil = ceilOf(c.values)
 	return topic{ID: "keys", Title: "Share per key",
 		Text:   "Percent of all admitted tokens that went to the keys with most of them.",
-		Charts: []titledChart{{"", c}}}
+		Charts: []titledChart{{chart: c}}}
 }
 
 // shorten leaves of the keys that a replay deals their number.
@@ -197,9 +207,11 @@ func shorten(key string) string {
 
 func ceilOf(values [][]float64) float64 {
 	most := 0.0
-	for _, v := range values {
-		if len(v) > 0 {
-			most = max(most, slices.Max(v))
+	for _, series := range values {
+		for _, v := range series {
+			if v > most { // a gap is not
+				most = v
+			}
 		}
 	}
 	return niceCeil(most)

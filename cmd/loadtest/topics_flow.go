@@ -39,10 +39,10 @@ func (r *report) arrived(t timeline) topic {
 		for i, run := range r.Runs {
 			all := t.series(n, i, func(s flowSlot) float64 { return float64(s.admitted+s.refused) / seconds })
 			admitted := t.series(n, i, func(s flowSlot) float64 { return float64(s.admitted) / seconds })
-			c := chart{names: []string{"arrived", "admitted", "capacity"}, colors: []int{red, blue, black}, values: [][]float64{all, admitted, t.level(r.perSecond(p))}, labels: t.labels, height: 210}
+			c := chart{names: []string{"arrived", "admitted", "capacity"}, colors: []int{red, blue, black}, values: [][]float64{all, admitted, t.level(r.perSecond(p))}, labels: t.labels, height: 210, marks: t.marks(r.eventsOf(run.Strategy))}
 			// Those that keep to the capacity have the same scale, and are not flattened by one that does not.
 			c.ceil = niceCeil(max(ceilOf(c.values), 2.5*r.perSecond(p)))
-			top.Charts = append(top.Charts, titledChart{r.titled(run.Strategy, p), c})
+			top.Charts = append(top.Charts, titledChart{Title: r.titled(run.Strategy, p), chart: c})
 		}
 	}
 	return top
@@ -60,7 +60,7 @@ func (r *report) refused(t timeline) topic {
 		c.values = append(c.values, sum)
 	}
 	c.ceil = ceilOf(c.values)
-	return topic{ID: "refused", Title: "Upstream 429s", Text: "Calls per second that the provider refused.", Charts: []titledChart{{"", c}}}
+	return topic{ID: "refused", Title: "Upstream 429s", Text: "Calls per second that the provider refused.", Charts: []titledChart{{chart: c}}}
 }
 
 // bound shows how far what was admitted is ahead of the rate, and the most that burst + rate · w allows.
@@ -77,7 +77,7 @@ func (r *report) bound(t timeline) topic {
 		c.colors = append(c.colors, black)
 		c.values = append(c.values, t.level(float64(p.bound)))
 		c.ceil = ceilOf(c.values)
-		top.Charts = append(top.Charts, titledChart{r.titled("", p), c})
+		top.Charts = append(top.Charts, titledChart{Title: r.titled("", p), chart: c})
 	}
 	return top
 }
@@ -100,5 +100,5 @@ func (r *report) use() topic {
 	}
 	c.ceil = ceilOf(c.values)
 	return topic{ID: "use", Title: "Capacity used, by provider",
-		Text: "Percent of a provider's capacity that was used while clients waited for it; nothing where nobody did." + note, Charts: []titledChart{{"", c}}}
+		Text: "Percent of a provider's capacity that was used while clients waited for it; nothing where nobody did." + note, Charts: []titledChart{{chart: c}}}
 }
