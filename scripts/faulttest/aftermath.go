@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// restTime is how long it may take until all is charged and given back, after the load.
+const restTime = 10 * time.Second
+
+// known waits until every instance has been told of all others.
+func known(ctx context.Context, instances []*instance) error {
+	return until("instances know each other", func() bool {
+		var found struct{ Items []struct{} }
+		return instances[0].read(ctx, http.MethodGet, "/v1/instances", "", &found) == nil && len(found.Items) >= len(instances)
+	})
+}
+
+// eventually is "" once what is wrong no longer is, or what still was wrong at last.
+func eventually(wrong func() string) (last string) {
+	for begin := time.Now(); time.Since(begin) < restTime; time.Sleep(100 * time.Millisecond) {
+		if last = wrong(); last == "" {
+			return ""
+		}
+	}
+	return last
+}
+
+func (v *verdict) eventually(what string, wrong func() string) {
+	last := eventually(wrong)
+	found := "so"
+	if last != "" {
+		found = last
+	}
+	v.check(last == "", what, "so", "%s", found)
+}
+
+// strange tells of answers of other kinds.
+func (v *verdict) strange(found map[string]int) {
+	for what, n := range found {
+		v.check(false, "other answers", "none", "%d × %s", n, what)
+	}
+}
+
+// aftermath checks what is left when all asks are answered and all holds are settled.
+func (p *phase) aftermath(ctx context.Context, v *verdict, l *load, docs documents) {
+	for n, i := range l.instances {
+		v.eventually(fmt.Sprintf("instance %d decides by what was tuned", n+1), func() string { return docs.wrongAt(ctx, i, p.fault.loses) })
+	}
+	for provider := range numProviders {
+		name := p.site.providers[provider]
+		held := l.model(modelHeld)
+		v.eventually(name+": no slots are left in use", func() string {
+			return usedWrong(ctx, l.instances[provider%numInstances], name, held, "slots", func(used int64) bool { return used == 0 })
+		})
+		if p.fault.loses && p.site.affected(provider) {
+			continue
+		}
+		for _, model := range []string{l.model(modelPlain), held} {
+			least, most := l.grantedOf(provider, model)
+			v.eventually(name+": what was granted is charged, "+model, func() string {
+				wrong := usedWrong(ctx, l.instances[provider%numInstances], name, model, "month", func(used int64) bool { return used >= least && used <= most })
+				if wrong != "" {
+					wrong += fmt.Sprintf(", granted are %d", most)
+				}
+				return wrong
+			})
+		}
+	}
+}
+
+// grantedOf is how much of a model was granted, and has to be charged: what is allowed whatever the limits are is not.
+func (l *load) grantedOf(provider int, model string) (least, most int64) {
+	for i := range l.answers {
+		switch a := &l.answers[i]; {
+		case int(a.provider) != provider || a.model != model:
+		case a.kind == granted, a.kind == grantedHere && failModes[provider] != "allow":
+			least, most = least+1, most+1
+		case a.kind == grantedHere:
+			most++
+		}
+	}
+	return least, most
+}
+
+// usedWrong is "" if what is used of a limit is right.
+func usedWrong(ctx context.Context, i *instance, provider, model, limit string, right func(used int64) bool) string {
+	var usage struct {
+		Limits []struct {
+			Name string
+			Used int64
+		}
+	}
+	if err := i.read(ctx, http.MethodGet, "/v1/providers/"+provider+"/usage?model="+model, "", &usage); err != nil {
+		return err.Error()
+	}
+	for _, u := range usage.Limits {
+		if u.Name == limit && right(u.Used) {
+			return ""
+		} else if u.Name == limit {
+			return fmt.Sprintf("%d are used", u.Used)
+		}
+	}
+	return fmt.Sprintf("usage has no limit %s", limit)
+}
