@@ -44,29 +44,24 @@ func (v *verdict) strange(found map[string]int) {
 	}
 }
 
-// aftermath checks what is left when all asks are answered and all holds are settled.
-func (p *phase) aftermath(ctx context.Context, v *verdict, l *load, docs documents) {
+// aftermath checks what is left when all asks are answered and all holds are settled. lost says that data was; charged, of
+// which providers all that was granted to models of this era has to be charged.
+func (v *verdict) aftermath(ctx context.Context, l *load, docs documents, lost bool, charged func(provider int) bool) {
 	for n, i := range l.instances {
-		v.eventually(fmt.Sprintf("instance %d decides by what was tuned", n+1), func() string { return docs.wrongAt(ctx, i, p.fault.loses) })
+		v.eventually(fmt.Sprintf("instance %d decides by what was tuned", n+1), func() string { return docs.wrongAt(ctx, i, lost) })
 	}
-	for provider := range numProviders {
-		name := p.site.providers[provider]
-		held := l.model(modelHeld)
+	for provider, name := range l.providers {
+		at, held := l.instances[provider%numInstances], l.model(modelHeld)
 		v.eventually(name+": no slots are left in use", func() string {
-			return usedWrong(ctx, l.instances[provider%numInstances], name, held, "slots", func(used int64) bool { return used == 0 })
+			return usedWrong(ctx, at, name, held, "slots", 0, 0)
 		})
-		if p.fault.loses && p.site.affected(provider) {
-			continue
-		}
 		for _, model := range []string{l.model(modelPlain), held} {
-			least, most := l.grantedOf(provider, model)
-			v.eventually(name+": what was granted is charged, "+model, func() string {
-				wrong := usedWrong(ctx, l.instances[provider%numInstances], name, model, "month", func(used int64) bool { return used >= least && used <= most })
-				if wrong != "" {
-					wrong += fmt.Sprintf(", granted are %d", most)
-				}
-				return wrong
-			})
+			if charged(provider) {
+				least, most := l.grantedOf(provider, model)
+				v.eventually(name+": what was granted is charged, "+model, func() string {
+					return usedWrong(ctx, at, name, model, "month", least, most)
+				})
+			}
 		}
 	}
 }
@@ -85,8 +80,8 @@ func (l *load) grantedOf(provider int, model string) (least, most int64) {
 	return least, most
 }
 
-// usedWrong is "" if what is used of a limit is right.
-func usedWrong(ctx context.Context, i *instance, provider, model, limit string, right func(used int64) bool) string {
+// usedWrong is "" if as much is used of a limit as has to be.
+func usedWrong(ctx context.Context, i *instance, provider, model, limit string, least, most int64) string {
 	var usage struct {
 		Limits []struct {
 			Name string
@@ -97,11 +92,11 @@ func usedWrong(ctx context.Context, i *instance, provider, model, limit string, 
 		return err.Error()
 	}
 	for _, u := range usage.Limits {
-		if u.Name == limit && right(u.Used) {
+		if u.Name == limit && u.Used >= least && u.Used <= most {
 			return ""
 		} else if u.Name == limit {
-			return fmt.Sprintf("%d are used", u.Used)
+			return fmt.Sprintf("%d are used, not %d to %d", u.Used, least, most)
 		}
 	}
-	return fmt.Sprintf("usage has no limit %s", limit)
+	return "usage has no limit " + limit
 }

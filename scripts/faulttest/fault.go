@@ -81,9 +81,9 @@ func cutOff(p *proxy, name string, c conduct) fault {
 	}
 }
 
-func slow(p *proxy) fault     { return cutOff(p, "slow", lags) }
-func dropped(p *proxy) fault  { return cutOff(p, "dropped", resets) }
-func halfOpen(p *proxy) fault { return cutOff(p, "half-open", ignores) }
+func slow(_ *proc.Redis, p *proxy) fault     { return cutOff(p, "slow", lags) }
+func dropped(_ *proc.Redis, p *proxy) fault  { return cutOff(p, "dropped", resets) }
+func halfOpen(_ *proc.Redis, p *proxy) fault { return cutOff(p, "half-open", ignores) }
 
 // jump is a clock that is 30 s fast for a while.
 func jump(set func(ahead int) error) fault {

@@ -17,7 +17,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"regexp"
 	"syscall"
 	"time"
 
@@ -38,35 +37,31 @@ const (
 	exitUsage  = 2 // the command line can't be used
 )
 
-// command is the command line.
-type command struct {
-	Short   bool   `help:"Four trials in less than a minute, with slack for a busy machine in all that is timed, and none in what is exact."`
-	Run     string `placeholder:"REGEXP" help:"Only trials whose name matches."`
-	Seed    uint64 `help:"Of what is asked and, with --minutes, of what happens when. Default: a new one each time, which is printed."`
-	Minutes int    `hidden:"" help:"Soak: faults at random for so long."`
+// program is one of the two there are.
+type program interface {
+	// try does what it is for, and returns how many parts failed.
+	try(ctx context.Context, g *ground, t *table) (failed int, err error)
+	common() *flags
+}
+
+// flags are those of both.
+type flags struct {
+	Seed    uint64 `help:"Of what is asked and of what happens when. Default: a new one each time, which is printed."`
 	Verbose bool   `short:"v" help:"Show every check, not only those that failed."`
 	Keep    bool   `help:"Keep the logs of all instances, also if nothing failed."`
 }
 
-// Help is printed below the flags.
-func (*command) Help() string {
-	text := "Trials:\n"
-	for _, t := range trials {
-		text += fmt.Sprintf("\n  %-10s %s", t.name, t.what)
-	}
-	return text + "\n\n" + formulas + `
+func (f *flags) common() *flags { return f }
 
-Needs Go and redis-server, and for the trial "clock" a C compiler.
-Exit codes: 0; 1 when a trial failed or could not be made; 2 for a fault of the command line.`
-}
-
-// run is the whole program.
+// run is the whole of a program: soak if that is the first argument.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	var c command
+	name, does, p := "scripts/faults", "Shows what permitd does when Redis fails.", program(&faults{})
+	if len(args) > 0 && args[0] == "soak" {
+		name, does, p, args = "scripts/soak", "Has Redis fail at random for minutes, and looks whether all is as before.", &soak{}, args[1:]
+	}
 	exited := -1
-	app, err := kong.New(&c, kong.Name("scripts/faults"), kong.Description("Shows what permitd does when Redis fails."),
-		kong.Writers(stdout, stderr), kong.Exit(func(code int) { exited = code }),
-		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 125}))
+	app, err := kong.New(p, kong.Name(name), kong.Description(does), kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { exited = code }), kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 125}))
 	if err != nil {
 		panic(err) // the tags of the struct are at fault
 	}
@@ -74,20 +69,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if exited >= 0 { // --help
 		return exited
 	}
-	var names *regexp.Regexp
-	if err == nil {
-		names, err = regexp.Compile(c.Run)
-	}
 	if err != nil {
-		fmt.Fprintln(stderr, "scripts/faults:", err)
+		fmt.Fprintf(stderr, "%s: %v\n", name, err)
 		return exitUsage
 	}
-	failed, err := c.try(ctx, names, stdout, stderr)
+	failed, err := prepared(ctx, p, stdout, stderr)
 	if ctx.Err() != nil {
 		err = errors.New("interrupted")
 	}
 	if err != nil {
-		fmt.Fprintln(stderr, "scripts/faults:", err)
+		fmt.Fprintf(stderr, "%s: %v\n", name, err)
 	}
 	if err != nil || failed > 0 {
 		return exitFailed
@@ -95,43 +86,27 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
-// try makes the trials, and returns how many failed.
-func (c *command) try(ctx context.Context, names *regexp.Regexp, stdout, stderr io.Writer) (failed int, err error) {
-	dir, err := os.MkdirTemp("", "permitd-faults-")
-	if err != nil {
+// prepared runs a program with a binary and a place for logs.
+func prepared(ctx context.Context, p program, stdout, stderr io.Writer) (failed int, err error) {
+	f := p.common()
+	if f.Seed == 0 {
+		f.Seed = uint64(time.Now().UnixNano()) % 1e6
+	}
+	g := &ground{seed: f.Seed, progress: stderr}
+	if g.dir, err = os.MkdirTemp("", "permitd-faults-"); err != nil {
 		return 0, err
 	}
 	defer func() {
-		if failed == 0 && !c.Keep {
-			os.RemoveAll(dir)
+		if failed == 0 && err == nil && !f.Keep {
+			os.RemoveAll(g.dir)
 		} else {
-			fmt.Fprintln(stderr, "what the instances logged is in", dir)
+			fmt.Fprintln(stderr, "what the instances logged is in", g.dir)
 		}
 	}()
-	if c.Seed == 0 {
-		c.Seed = uint64(time.Now().UnixNano()) % 1e6
-	}
-	g := &ground{dir: dir, seed: c.Seed}
-	if g.binary, err = build(ctx, dir); err != nil {
+	if g.binary, err = build(ctx, g.dir); err != nil {
 		return 0, err
 	}
 	defer os.Remove(g.binary)
-	pace, std := fullPace, goals
-	if c.Short {
-		pace, std = shortPace, busy
-	}
-	result := table{out: stdout, all: c.Verbose}
-	for _, t := range trials {
-		if ctx.Err() != nil || !names.MatchString(t.name) || c.Short && !t.short {
-			continue
-		}
-		fmt.Fprintf(stderr, "%s: %s\n", t.name, t.what)
-		v, err := t.run(ctx, g, pace, std)
-		result.rows = append(result.rows, row{t.name, t.what, v, err})
-	}
-	if len(result.rows) == 0 {
-		return 0, fmt.Errorf("no trial matches %q; --help has their names", names)
-	}
-	fmt.Fprintf(stdout, "seed %d\n\n%s\n\n", c.Seed, formulas)
-	return result.write(), nil
+	fmt.Fprintf(stdout, "seed %d\n\n%s\n\n", f.Seed, formulas)
+	return p.try(ctx, g, &table{out: stdout, all: f.Verbose})
 }

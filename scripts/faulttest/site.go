@@ -55,7 +55,7 @@ func one(f func(*proc.Redis) fault) opener {
 }
 
 // distant is a Redis behind a proxy.
-func distant(f func(*proxy) fault) opener {
+func distant(f func(*proc.Redis, *proxy) fault) opener {
 	return func(ctx context.Context, s *site) error {
 		r, err := proc.StartRedis(ctx)
 		if err != nil {
@@ -67,7 +67,7 @@ func distant(f func(*proxy) fault) opener {
 			return err
 		}
 		s.later(p.close)
-		s.args, s.fault = []string{"--redis-url", "redis://" + p.addr()}, f(p)
+		s.args, s.fault = []string{"--redis-url", "redis://" + p.addr()}, f(r, p)
 		return nil
 	}
 }

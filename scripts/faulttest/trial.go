@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -47,8 +49,9 @@ var (
 
 // ground is what trials have in common.
 type ground struct {
-	binary, dir string
+	binary, dir string // the binary, and where logs are
 	seed        uint64
+	progress    io.Writer
 }
 
 // start runs instances at a site.
@@ -98,17 +101,15 @@ func (t *trial) run(ctx context.Context, g *ground, pace pace, std standard) (*v
 	if err := p.happen(ctx, pace.during); err != nil {
 		return nil, err
 	}
-	for time.Since(time.UnixMicro(max(p.usable, l.lastAbnormal()))) < pace.calm && time.Since(time.UnixMicro(p.usable)) < patience {
-		sleep(ctx, 50*time.Millisecond)
-	}
+	p.calm(ctx, l, pace.calm)
 	running.end()
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	p.answers, p.holds = l.answers, l.holds
+	p.take(l, math.MaxInt64)
 	v := p.judge(std)
 	v.strange(l.strange)
-	p.aftermath(ctx, v, l, docs)
+	v.aftermath(ctx, l, docs, s.fault.loses, func(provider int) bool { return !s.fault.loses || !s.affected(provider) })
 	return v, nil
 }
 
@@ -125,6 +126,32 @@ func (p *phase) happen(ctx context.Context, d time.Duration) error {
 	}
 	p.usable = micros(time.Now())
 	return nil
+}
+
+// calm waits until all has been normal for some time, or that takes too long.
+func (p *phase) calm(ctx context.Context, l *load, calm time.Duration) {
+	for since := p.usable; ctx.Err() == nil; since = max(since, l.lastAbnormal()) {
+		now := time.Now()
+		if now.Sub(time.UnixMicro(since)) > calm || now.Sub(time.UnixMicro(p.usable)) > patience {
+			return
+		}
+		sleep(ctx, 50*time.Millisecond)
+	}
+}
+
+// take has a phase take those of a load's answers and holds that are its own: asked for since it began, and before the next.
+// The load has ended.
+func (p *phase) take(l *load, next int64) {
+	for _, a := range l.answers {
+		if a.from >= p.from && a.from < next {
+			p.answers = append(p.answers, a)
+		}
+	}
+	for _, h := range l.holds {
+		if h.from >= p.from && h.from < next {
+			p.holds = append(p.holds, h)
+		}
+	}
 }
 
 // sleep waits, unless the context ends.
