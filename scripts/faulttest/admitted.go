@@ -6,10 +6,10 @@ import "fmt"
 const formulas = `Bounds, for a rate limit of R per second with burst B, over every interval of w seconds, with N = 3 instances. Each grant
 counts only for intervals in which it was certainly made, between being asked for and being answered:
   store     granted by Redis                             ≤ B + R·w             (before and after data was lost, each by itself)
-  instance  granted by one instance without Redis        ≤ max(1, ⌊B/N⌋) + R·w/N
-  all       granted in all                               ≤ 2·B + N−1 + R·(w + m), and B more where data was lost;
-            m is how long some instances had Redis and some had not
-Quotas and slots of n, in the same order: n; ⌈n/N⌉, and n over all instances; for quotas in all, 2·n, and n more after a loss.`
+  instance  granted by one instance while it had no Redis ≤ max(1, ⌊B/N⌋) + R·w/N
+  all       granted in all                               ≤ B + K·(B + N−1) + R·(w + m), and B more where data was lost;
+            K is how often an instance lost Redis, which should be once, m how long some instances had Redis and some had not
+Quotas and slots of n, in the same order: n; ⌈n/N⌉, and K·n over all instances; for quotas in all (1 + K)·n, and n more after a loss.`
 
 // bound is how near a limit came to its bound, in units.
 type bound struct{ peak, limit float64 }
@@ -36,11 +36,11 @@ func (p *phase) bounds(v *verdict) {
 	}
 	for provider := range numProviders {
 		all := p.of(provider, func(*answer) bool { return true })
-		v.rpm = v.rpm.nearer(p.rate(note, "rpm", all, rpmAmount, rpmBurst))
+		v.rpm = v.rpm.nearer(p.rate(note, "rpm", all, v.outages, rpmAmount, rpmBurst))
 		for key := range uint8(numKeys) {
 			own := p.of(provider, func(a *answer) bool { return a.key == key })
-			p.rate(note, "key-rps", own, keyAmount, keyBurst)
-			p.quota(note, p.of(provider, func(a *answer) bool { return a.key == key && a.model[:3] == modelFew }))
+			p.rate(note, "key-rps", own, v.outages, keyAmount, keyBurst)
+			p.quota(note, p.of(provider, func(a *answer) bool { return a.key == key && a.model[:3] == modelFew }), v.outages)
 		}
 	}
 	for _, limit := range []string{"rpm", "key-rps", "few"} {
@@ -92,7 +92,7 @@ func (p *phase) eras(spans []span, forgets bool) [][]span {
 }
 
 // rate checks a rate limit, given the answers to asks that it applied to, which are of one provider.
-func (p *phase) rate(note noter, limit string, answers []*answer, amount, burst int64) (overall bound) {
+func (p *phase) rate(note noter, limit string, answers []*answer, outages int, amount, burst int64) (overall bound) {
 	r := rate{amount, second}
 	if len(answers) == 0 {
 		return bound{}
@@ -108,10 +108,12 @@ func (p *phase) rate(note noter, limit string, answers []*answer, amount, burst 
 	}
 	share := rate{amount, numInstances * second}
 	for i := range uint8(numInstances) {
-		here := spansOf(answers, func(a *answer) bool { return a.kind == grantedHere && a.instance == i })
-		note(limit, "instance", float64(peak(here, share))/float64(share.per), float64(max(1, burst/numInstances)))
+		for outage := range outages {
+			here := spansOf(answers, func(a *answer) bool { return a.kind == grantedHere && a.instance == i && a.outage == outage+1 })
+			note(limit, "instance", float64(peak(here, share))/float64(share.per), float64(max(1, burst/numInstances)))
+		}
 	}
-	most := float64(2*burst+numInstances-1) + float64(amount)*p.mixed(provider)
+	most := float64(burst+int64(outages)*(burst+numInstances-1)) + float64(amount)*p.mixed(provider)
 	if forgets {
 		most += float64(burst)
 	}
@@ -146,7 +148,7 @@ func (p *phase) mixed(provider int) float64 {
 }
 
 // quota checks that of a key, given the answers to asks that it applied to.
-func (p *phase) quota(note noter, answers []*answer) {
+func (p *phase) quota(note noter, answers []*answer, outages int) {
 	if len(answers) == 0 {
 		return
 	}
@@ -161,12 +163,14 @@ func (p *phase) quota(note noter, answers []*answer) {
 	}
 	here := 0
 	for i := range uint8(numInstances) {
-		n := len(spansOf(answers, func(a *answer) bool { return a.kind == grantedHere && a.instance == i }))
-		note("few", "instance", float64(n), (fewAmount+numInstances-1)/numInstances)
-		here += n
+		for outage := range outages {
+			n := len(spansOf(answers, func(a *answer) bool { return a.kind == grantedHere && a.instance == i && a.outage == outage+1 }))
+			note("few", "instance", float64(n), (fewAmount+numInstances-1)/numInstances)
+			here += n
+		}
 	}
-	note("few", "instance", float64(here), fewAmount)
-	most := 2 * fewAmount
+	note("few", "instance", float64(here), float64(outages*fewAmount))
+	most := (1 + outages) * fewAmount
 	if forgets {
 		most += fewAmount
 	}
@@ -202,7 +206,7 @@ func (p *phase) slots(v *verdict) {
 		}
 	}
 	v.atMost("slots in use, store", byStore, slotAmount)
-	v.atMost("slots in use without Redis, all instances", here, slotAmount)
+	v.atMost("slots in use without Redis, all instances", here, v.outages*slotAmount)
 	v.atMost("holds that could not be settled", unsettled, 0)
 	if lost > 0 {
 		v.check(true, "holds that were lost", "any number", "%d", lost)

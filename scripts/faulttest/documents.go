@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -31,22 +32,29 @@ func (d *documents) path() string { return "/v1/providers/" + d.provider }
 
 func (d *documents) keyPath() string { return d.path() + "/keys/" + limiter.KeyID(keyName(tunedKey)) }
 
-// tune writes documents by way of one instance, and has the others hear of them.
-func tune(ctx context.Context, instances []*instance, provider string) (documents, error) {
-	d := documents{provider: provider, forAll: tunedForAll, forKey: tunedForKey}
+// tune writes documents by way of two instances, and has all hear of them.
+func tune(ctx context.Context, instances []*instance, provider string) (d documents, err error) {
+	d = documents{provider: provider, forAll: tunedForAll, forKey: tunedForKey}
 	change := func(amount int) string { return fmt.Sprintf(`{"limits":{"tuned":{"amount":%d}}}`, amount) }
-	var policy, entry struct{ Revision int64 }
-	if err := instances[0].read(ctx, http.MethodPatch, d.path(), change(tunedForAll), &policy); err != nil {
-		return d, err
-	}
-	if err := instances[1].read(ctx, http.MethodPut, d.keyPath(), change(tunedForKey), &entry); err != nil {
-		return d, err
-	}
-	d.revision, d.entry = policy.Revision, entry.Revision
-	for n, i := range instances {
-		if fault := d.wrongAt(ctx, i, false); fault != "" {
-			return d, fmt.Errorf("instance %d: %s", n, fault)
+	wrong := eventually(func() string { // a busy machine may need another try
+		var policy, entry struct{ Revision int64 }
+		err := instances[0].read(ctx, http.MethodPatch, d.path(), change(tunedForAll), &policy)
+		if err == nil {
+			err = instances[1].read(ctx, http.MethodPut, d.keyPath(), change(tunedForKey), &entry)
 		}
+		if err != nil {
+			return err.Error()
+		}
+		d.revision, d.entry = policy.Revision, entry.Revision
+		for n, i := range instances {
+			if wrong := d.wrongAt(ctx, i, false); wrong != "" {
+				return fmt.Sprintf("instance %d: %s", n+1, wrong)
+			}
+		}
+		return ""
+	})
+	if wrong != "" {
+		return d, errors.New("tune: " + wrong)
 	}
 	return d, nil
 }

@@ -24,18 +24,18 @@ func (r *row) ok() bool { return r.err == nil && r.verdict.ok() }
 
 func (t *table) write() (failed int) {
 	w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "\tp99.9\tslowest\tlate\tp99.9°\tslowest°\tlate°\tback after\tgranted\tdenied\tgranted*\tdenied*\t503\tother\trpm, all\t\t")
+	fmt.Fprintln(w, "\tp99.9\tslowest\tlate\tp99.9°\tslowest°\tlate°\tback after\toutages\tgranted\tdenied\tgranted*\tdenied*\t503\tother\trpm, all\t\t")
 	for _, r := range t.rows {
 		said := "ok"
 		if !r.ok() {
 			said, failed = "FAILED", failed+1
 		}
 		if r.err != nil {
-			fmt.Fprintf(w, "%s\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t%s\t\n", r.name, said)
+			fmt.Fprintf(w, "%s\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t%s\t\n", r.name, said)
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%d\t%s\t", r.name, short(r.p999), short(r.slowest), r.late,
-			short(r.p999Own), short(r.slowestOwn), r.lateOwn, short(r.recovered))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%d\t%s\t%d\t", r.name, short(r.p999), short(r.slowest), r.late,
+			short(r.p999Own), short(r.slowestOwn), r.lateOwn, short(r.recovered), r.outages)
 		for _, n := range r.kinds {
 			fmt.Fprintf(w, "%d\t", n)
 		}
