@@ -44,11 +44,11 @@ func (v *verdict) strange(found map[string]int) {
 	}
 }
 
-// aftermath checks what is left when all asks are answered and all holds are settled. lost says that data was; charged, of
-// which providers all that was granted to models of this era has to be charged.
-func (v *verdict) aftermath(ctx context.Context, l *load, docs documents, lost bool, charged func(provider int) bool) {
+// aftermath checks what is left when all asks are answered and all holds are settled. charged says of which
+// providers all that was granted to models of this era has to be charged.
+func (v *verdict) aftermath(ctx context.Context, l *load, docs documents, charged func(provider int) bool) {
 	for n, i := range l.instances {
-		v.eventually(fmt.Sprintf("instance %d decides by what was tuned", n+1), func() string { return docs.wrongAt(ctx, i, lost) })
+		v.eventually(fmt.Sprintf("instance %d decides by what was tuned", n+1), func() string { return docs.wrongAt(ctx, i) })
 	}
 	for provider, name := range l.providers {
 		at, held := l.instances[provider%numInstances], l.model(modelHeld)

@@ -21,6 +21,7 @@ type documents struct {
 	provider        string
 	forAll, forKey  int64 // amounts that have to be in force
 	revision, entry int64 // before
+	lost, spared    bool  // the store has lost them; if spared, perhaps
 }
 
 // untuned is a provider as its file says.
@@ -47,7 +48,7 @@ func tune(ctx context.Context, instances []*instance, provider string) (d docume
 		}
 		d.revision, d.entry = policy.Revision, entry.Revision
 		for n, i := range instances {
-			if wrong := d.wrongAt(ctx, i, false); wrong != "" {
+			if wrong := d.wrongAt(ctx, i); wrong != "" {
 				return fmt.Sprintf("instance %d: %s", n+1, wrong)
 			}
 		}
@@ -59,8 +60,8 @@ func tune(ctx context.Context, instances []*instance, provider string) (d docume
 	return d, nil
 }
 
-// wrongAt says what is wrong with the documents that an instance decides by: after a loss they have to have new revisions.
-func (d *documents) wrongAt(ctx context.Context, i *instance, lost bool) string {
+// wrongAt says what is wrong with the documents that an instance decides by: those that were lost have to have new revisions.
+func (d *documents) wrongAt(ctx context.Context, i *instance) string {
 	for key, want := range map[uint8]int64{tunedKey: d.forKey, tunedKey + 1: d.forAll} {
 		var found decision
 		ask := fmt.Sprintf(`{"provider":%q,"key":%q,"model":"tuned","dry_run":true}`, d.provider, keyName(key))
@@ -74,7 +75,7 @@ func (d *documents) wrongAt(ctx context.Context, i *instance, lost bool) string 
 		if got := found.amount("tuned"); got != want {
 			return fmt.Sprintf("of key %d the limit is %d, not %d", key, got, want)
 		}
-		if bad := wrongRevision(found.Revision, d.revision, lost); bad != "" {
+		if bad := d.wrongRevision(found.Revision, d.revision); bad != "" {
 			return "policy: " + bad
 		}
 	}
@@ -85,15 +86,15 @@ func (d *documents) wrongAt(ctx context.Context, i *instance, lost bool) string 
 	if err := i.read(ctx, http.MethodGet, d.keyPath(), "", &entry); err != nil {
 		return err.Error()
 	}
-	if bad := wrongRevision(entry.Revision, d.entry, lost); bad != "" {
+	if bad := d.wrongRevision(entry.Revision, d.entry); bad != "" {
 		return "entry: " + bad
 	}
 	return ""
 }
 
-func wrongRevision(got, before int64, lost bool) string {
+func (d *documents) wrongRevision(got, before int64) string {
 	switch {
-	case before == 0 && got > 0, lost && got > before, !lost && got == before:
+	case d.lost && got > before, (!d.lost || d.spared) && got == before, before == 0 && got > 0:
 		return ""
 	}
 	return fmt.Sprintf("revision %d, and %d before", got, before)

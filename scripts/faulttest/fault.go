@@ -16,8 +16,10 @@ type fault struct {
 	end   func(context.Context) error // returns when Redis can be used again
 
 	loses  bool // data
+	spares bool // of that, all but what was written last
 	drains bool // rates: its clock goes forward
 	unseen bool // nobody must notice
+	brief  bool // it is ended at once, which takes as long as it does
 }
 
 func stopped(r *proc.Redis) fault {

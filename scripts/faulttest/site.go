@@ -132,7 +132,7 @@ func replicated(ctx context.Context, s *site) error {
 		}))
 	s.args = []string{"--redis-mode", "sentinel", "--redis-url", "redis://" + sentinel.Addr + "?master_name=main"}
 	s.fault = emptied(primary)
-	s.fault.name = "failover"
+	s.fault.name, s.fault.spares, s.fault.brief = "failover", true, true
 	s.fault.end = func(context.Context) error {
 		return until("the replica is promoted", is(replica, "replication", "role", "master"))
 	}

@@ -106,7 +106,8 @@ func (s *soak) try(ctx context.Context, g *ground, t *table) (failed int, err er
 	}
 	v := &verdict{}
 	v.strange(l.strange)
-	v.aftermath(ctx, l, docs, lost, func(int) bool { return true })
+	docs.lost = lost
+	v.aftermath(ctx, l, docs, func(int) bool { return true })
 	v.eventually("what is used is what was used before, about", func() string { return was.grown(ctx, redis, instances) })
 	if is, err := use(ctx, redis, instances); err == nil {
 		fmt.Fprintf(t.out, "before: %s\nafter:  %s\n\n", was, is)

@@ -109,7 +109,8 @@ func (t *trial) run(ctx context.Context, g *ground, pace pace, std standard) (*v
 	p.take(l, math.MaxInt64)
 	v := p.judge(std)
 	v.strange(l.strange)
-	v.aftermath(ctx, l, docs, s.fault.loses, func(provider int) bool { return !s.fault.loses || !s.affected(provider) })
+	docs.lost, docs.spared = s.fault.loses, s.fault.spares
+	v.aftermath(ctx, l, docs, func(provider int) bool { return !s.fault.loses || !s.affected(provider) })
 	return v, nil
 }
 
@@ -120,7 +121,9 @@ func (p *phase) happen(ctx context.Context, d time.Duration) error {
 		return p.fault.wrapped("begin", err)
 	}
 	p.begun.to = micros(time.Now())
-	sleep(ctx, d)
+	if !p.fault.brief {
+		sleep(ctx, d)
+	}
 	if err := p.fault.end(ctx); err != nil {
 		return p.fault.wrapped("end", err)
 	}
