@@ -6,10 +6,10 @@ import "fmt"
 const formulas = `Bounds, for a rate limit of R per second with burst B, over every interval of w seconds, with N = 3 instances. Each grant
 counts only for intervals in which it was certainly made, between being asked for and being answered:
   store     granted by Redis                             ≤ B + R·w             (before and after data was lost, each by itself)
-  instance  granted by one instance while it had no Redis ≤ max(1, ⌊B/N⌋) + R·w/N
-  all       granted in all                               ≤ B + K·(B + N−1) + R·(w + m), and B more where data was lost;
-            K is how often an instance lost Redis, which should be once, m how long some instances had Redis and some had not
-Quotas and slots of n, in the same order: n; ⌈n/N⌉, and K·n over all instances; for quotas in all (1 + K)·n, and n more after a loss.`
+  instance  granted by one instance without Redis        ≤ K·max(1, ⌊B/N⌋) + R·w/N
+  all       granted in all                               ≤ B + the bursts of all instances + R·(w + m), and B more where data was lost;
+            K is how often the instance lost Redis, which should be once, m how long some instances had Redis and some had not
+Quotas and slots of n, in the same order: n; K·⌈n/N⌉, and K·n over all instances; for quotas in all (1 + K)·n, and n more after a loss.`
 
 // bound is how near a limit came to its bound, in units.
 type bound struct{ peak, limit float64 }
@@ -22,7 +22,7 @@ func (b bound) nearer(o bound) bound {
 	return b
 }
 
-func (b bound) String() string { return fmt.Sprintf("%.1f of %.1f", b.peak, b.limit) }
+func (b bound) String() string { return fmt.Sprintf("%.2f of %.2f", b.peak, b.limit) }
 
 // class is a kind of bounds, of which only the nearest is shown.
 type class struct{ limit, what string }
@@ -36,15 +36,15 @@ func (p *phase) bounds(v *verdict) {
 	}
 	for provider := range numProviders {
 		all := p.of(provider, func(*answer) bool { return true })
-		v.rpm = v.rpm.nearer(p.rate(note, "rpm", all, v.outages, rpmAmount, rpmBurst))
+		v.rpm = v.rpm.nearer(p.rate(note, "rpm", all, rpmAmount, rpmBurst))
 		for key := range uint8(numKeys) {
 			own := p.of(provider, func(a *answer) bool { return a.key == key })
-			p.rate(note, "key-rps", own, v.outages, keyAmount, keyBurst)
-			p.quota(note, p.of(provider, func(a *answer) bool { return a.key == key && a.model[:3] == modelFew }), v.outages)
+			p.rate(note, "key-rps", own, keyAmount, keyBurst)
+			p.quota(note, p.of(provider, func(a *answer) bool { return a.key == key && a.model[:3] == modelFew }))
 		}
 	}
 	for _, limit := range []string{"rpm", "key-rps", "few"} {
-		for _, what := range []string{"store", "instance", "all"} {
+		for _, what := range []string{"store", "instance", "instances", "all"} {
 			if b, ok := worst[class{limit, what}]; ok {
 				v.check(b.peak <= b.limit, "most of "+limit+", "+what, "the bound", "%s", b)
 			}
@@ -92,7 +92,7 @@ func (p *phase) eras(spans []span, forgets bool) [][]span {
 }
 
 // rate checks a rate limit, given the answers to asks that it applied to, which are of one provider.
-func (p *phase) rate(note noter, limit string, answers []*answer, outages int, amount, burst int64) (overall bound) {
+func (p *phase) rate(note noter, limit string, answers []*answer, amount, burst int64) (overall bound) {
 	r := rate{amount, second}
 	if len(answers) == 0 {
 		return bound{}
@@ -106,14 +106,14 @@ func (p *phase) rate(note noter, limit string, answers []*answer, outages int, a
 	if failModes[provider] == "allow" {
 		return bound{}
 	}
-	share := rate{amount, numInstances * second}
+	share, own := rate{amount, numInstances * second}, max(1, burst/numInstances)
+	most := float64(burst) + float64(amount)*p.mixed(provider)
 	for i := range uint8(numInstances) {
-		for outage := range outages {
-			here := spansOf(answers, func(a *answer) bool { return a.kind == grantedHere && a.instance == i && a.outage == outage+1 })
-			note(limit, "instance", float64(peak(here, share))/float64(share.per), float64(max(1, burst/numInstances)))
-		}
+		here := spansOf(answers, func(a *answer) bool { return a.kind == grantedHere && a.instance == i })
+		bursts := own * p.bursts(int(i), provider)
+		note(limit, "instance", float64(peak(here, share))/float64(share.per), float64(bursts))
+		most += float64(bursts)
 	}
-	most := float64(burst+int64(outages)*(burst+numInstances-1)) + float64(amount)*p.mixed(provider)
 	if forgets {
 		most += float64(burst)
 	}
@@ -121,6 +121,16 @@ func (p *phase) rate(note noter, limit string, answers []*answer, outages int, a
 	overall = bound{float64(peak(both, r)) / second, most}
 	note(limit, "all", overall.peak, overall.limit)
 	return overall
+}
+
+// bursts is how often an instance could grant its burst of a rate: each time that it lost Redis, and once more where the clock that it goes
+// by went forward.
+func (p *phase) bursts(instance, provider int) int64 {
+	n := p.outages[instance][provider]
+	if p.fault.drains && n > 0 {
+		n++
+	}
+	return int64(n)
 }
 
 // mixed is for how many seconds some instances decided asks about a provider with the store and some without. Between answers
@@ -148,7 +158,7 @@ func (p *phase) mixed(provider int) float64 {
 }
 
 // quota checks that of a key, given the answers to asks that it applied to.
-func (p *phase) quota(note noter, answers []*answer, outages int) {
+func (p *phase) quota(note noter, answers []*answer) {
 	if len(answers) == 0 {
 		return
 	}
@@ -161,15 +171,13 @@ func (p *phase) quota(note noter, answers []*answer, outages int) {
 	if failModes[provider] == "allow" {
 		return
 	}
-	here := 0
+	here, outages := 0, 0
 	for i := range uint8(numInstances) {
-		for outage := range outages {
-			n := len(spansOf(answers, func(a *answer) bool { return a.kind == grantedHere && a.instance == i && a.outage == outage+1 }))
-			note("few", "instance", float64(n), (fewAmount+numInstances-1)/numInstances)
-			here += n
-		}
+		n, lost := len(spansOf(answers, func(a *answer) bool { return a.kind == grantedHere && a.instance == i })), p.outages[i][provider]
+		note("few", "instance", float64(n), float64(lost*((fewAmount+numInstances-1)/numInstances)))
+		here, outages = here+n, max(outages, lost)
 	}
-	note("few", "instance", float64(here), float64(outages*fewAmount))
+	note("few", "instances", float64(here), float64(outages*fewAmount))
 	most := (1 + outages) * fewAmount
 	if forgets {
 		most += fewAmount

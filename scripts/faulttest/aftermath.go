@@ -10,14 +10,6 @@ import (
 // restTime is how long it may take until all is charged and given back, after the load.
 const restTime = 10 * time.Second
 
-// known waits until every instance has been told of all others.
-func known(ctx context.Context, instances []*instance) error {
-	return until("instances know each other", func() bool {
-		var found struct{ Items []struct{} }
-		return instances[0].read(ctx, http.MethodGet, "/v1/instances", "", &found) == nil && len(found.Items) >= len(instances)
-	})
-}
-
 // eventually is "" once what is wrong no longer is, or what still was wrong at last.
 func eventually(wrong func() string) (last string) {
 	for begin := time.Now(); time.Since(begin) < restTime; time.Sleep(100 * time.Millisecond) {

@@ -33,6 +33,7 @@ type instance struct {
 	process *proc.Process
 	url     string
 	http    *http.Client
+	log     string // JSON lines
 }
 
 // readyTime is how long permitd may take to listen.
@@ -45,7 +46,7 @@ func startInstance(ctx context.Context, binary, log string, args ...string) (*in
 		return nil, err
 	}
 	defer f.Close() // the process has it too
-	cmd := exec.Command(binary, append([]string{"--addr", "127.0.0.1:0"}, args...)...)
+	cmd := exec.Command(binary, append([]string{"--addr", "127.0.0.1:0", "--log-format", "json"}, args...)...)
 	cmd.Stderr = f
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -53,7 +54,7 @@ func startInstance(ctx context.Context, binary, log string, args ...string) (*in
 	}
 	defer r.Close()
 	cmd.Stdout = w
-	i := &instance{http: &http.Client{Timeout: callTime, Transport: &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}}}
+	i := &instance{log: log, http: &http.Client{Timeout: callTime, Transport: &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}}}
 	i.process, err = proc.Start(cmd)
 	w.Close()
 	if err != nil {
@@ -71,6 +72,25 @@ func startInstance(ctx context.Context, binary, log string, args ...string) (*in
 	i.process.Kill()
 	text, _ := os.ReadFile(log)
 	return nil, fmt.Errorf("permitd does not listen: %s", bytes.TrimSpace(text))
+}
+
+// outages are when the instance began to answer without Redis, by provider, as it says in its log.
+func (i *instance) outages() (map[string][]int64, error) {
+	text, err := os.ReadFile(i.log)
+	if err != nil {
+		return nil, err
+	}
+	begun := map[string][]int64{}
+	for line := range bytes.Lines(text) {
+		var said struct {
+			Time          time.Time
+			Msg, Provider string
+		}
+		if json.Unmarshal(line, &said) == nil && said.Msg == "the store gives no answer: permits are decided here" {
+			begun[said.Provider] = append(begun[said.Provider], micros(said.Time))
+		}
+	}
+	return begun, nil
 }
 
 // end has permitd stop, and waits for it.

@@ -38,7 +38,6 @@ type answer struct {
 	provider, instance, key uint8
 	kind                    kind
 	model                   string
-	outage                  int // without Redis: which one of its instance, from 1; see phase.outages
 }
 
 // held is a hold, from when its client knew of it until the client sent that it is over.

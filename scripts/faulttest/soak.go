@@ -50,9 +50,9 @@ func (s *soak) try(ctx context.Context, g *ground, t *table) (failed int, err er
 	if err != nil {
 		return 0, err
 	}
-	warm := begin(newLoad(instances, at.providers, g.seed))
+	warming := begin(newLoad(instances, at.providers, g.seed))
 	sleep(ctx, 2*before)
-	warm.end()
+	warming.end()
 	sleep(ctx, before)
 	was, err := use(ctx, redis, instances)
 	if err != nil {
@@ -100,7 +100,9 @@ func (s *soak) try(ctx context.Context, g *ground, t *table) (failed int, err er
 		if i+1 < len(phases) {
 			next = phases[i+1].from
 		}
-		p.take(l, next)
+		if err := p.take(l, next); err != nil {
+			return 0, err
+		}
 		v := p.judge(goals)
 		t.rows = append(t.rows, row{p.fault.name, fmt.Sprintf("%.0f s after the beginning", time.UnixMicro(p.from).Sub(begun).Seconds()), v, nil})
 	}

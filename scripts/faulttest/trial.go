@@ -38,6 +38,8 @@ type pace struct{ during, calm time.Duration }
 const (
 	// before is longer than an instance takes to hear of others, so that they agree on how many they are.
 	before = 3500 * time.Millisecond
+	// warm is for how long there is load before the fault.
+	warm = 1500 * time.Millisecond
 	// patience is for how long a trial goes on after its fault where things don't get normal.
 	patience = 10 * time.Second
 )
@@ -83,16 +85,13 @@ func (t *trial) run(ctx context.Context, g *ground, pace pace, std standard) (*v
 		return nil, err
 	}
 	if !s.absent {
-		if err := known(ctx, instances); err != nil {
-			return nil, err
-		}
+		sleep(ctx, before)
 	}
-	l := newLoad(instances, s.providers, g.seed)
+	l, docs := newLoad(instances, s.providers, g.seed), untuned(s.providers[shared])
 	running := begin(l)
 	defer running.end()
-	docs := untuned(s.providers[shared])
 	if !s.absent {
-		sleep(ctx, before)
+		sleep(ctx, warm)
 		if docs, err = tune(ctx, instances, s.providers[shared]); err != nil {
 			return nil, err
 		}
@@ -106,7 +105,9 @@ func (t *trial) run(ctx context.Context, g *ground, pace pace, std standard) (*v
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	p.take(l, math.MaxInt64)
+	if err := p.take(l, math.MaxInt64); err != nil {
+		return nil, err
+	}
 	v := p.judge(std)
 	v.strange(l.strange)
 	docs.lost, docs.spared = s.fault.loses, s.fault.spares
@@ -144,7 +145,7 @@ func (p *phase) calm(ctx context.Context, l *load, calm time.Duration) {
 
 // take has a phase take those of a load's answers and holds that are its own: asked for since it began, and before the next.
 // The load has ended.
-func (p *phase) take(l *load, next int64) {
+func (p *phase) take(l *load, next int64) error {
 	for _, a := range l.answers {
 		if a.from >= p.from && a.from < next {
 			p.answers = append(p.answers, a)
@@ -155,6 +156,20 @@ func (p *phase) take(l *load, next int64) {
 			p.holds = append(p.holds, h)
 		}
 	}
+	for n, i := range l.instances {
+		begun, err := i.outages()
+		if err != nil {
+			return err
+		}
+		for provider, name := range l.providers {
+			for _, at := range begun[name] {
+				if at >= p.from && at < next {
+					p.outages[n][provider]++
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // sleep waits, unless the context ends.
