@@ -12,7 +12,6 @@ type phase struct {
 	from    int64 // what was asked later belongs to it
 	begun   span  // while the fault was made
 	usable  int64 // when Redis could be used again
-	over    int64 // when the phase ended
 	site    *site
 	stalls  *stalls
 	answers []answer                        // of asks that were sent in it
