@@ -11,8 +11,8 @@ import (
 const restTime = 10 * time.Second
 
 // eventually is "" once what is wrong no longer is, or what still was wrong at last.
-func eventually(wrong func() string) (last string) {
-	for begin := time.Now(); time.Since(begin) < restTime; time.Sleep(100 * time.Millisecond) {
+func eventually(within time.Duration, wrong func() string) (last string) {
+	for begin := time.Now(); time.Since(begin) < within; time.Sleep(100 * time.Millisecond) {
 		if last = wrong(); last == "" {
 			return ""
 		}
@@ -20,8 +20,8 @@ func eventually(wrong func() string) (last string) {
 	return last
 }
 
-func (v *verdict) eventually(what string, wrong func() string) {
-	last := eventually(wrong)
+func (v *verdict) eventually(what string, within time.Duration, wrong func() string) {
+	last := eventually(within, wrong)
 	found := "so"
 	if last != "" {
 		found = last
@@ -40,17 +40,21 @@ func (v *verdict) strange(found map[string]int) {
 // providers all that was granted to models of this era has to be charged.
 func (v *verdict) aftermath(ctx context.Context, l *load, docs documents, charged func(provider int) bool) {
 	for n, i := range l.instances {
-		v.eventually(fmt.Sprintf("instance %d decides by what was tuned", n+1), func() string { return docs.wrongAt(ctx, i) })
+		v.eventually(fmt.Sprintf("instance %d decides by what was tuned", n+1), restTime, func() string { return docs.wrongAt(ctx, i) })
 	}
 	for provider, name := range l.providers {
 		at, held := l.instances[provider%numInstances], l.model(modelHeld)
-		v.eventually(name+": no slots are left in use", func() string {
+		returned := restTime
+		if docs.spared { // so may be what was lost last: that a hold is over
+			returned += holdTTL
+		}
+		v.eventually(name+": no slots are left in use", returned, func() string {
 			return usedWrong(ctx, at, name, held, "slots", 0, 0)
 		})
 		for _, model := range []string{l.model(modelPlain), held} {
 			if charged(provider) {
 				least, most := l.grantedOf(provider, model)
-				v.eventually(name+": what was granted is charged, "+model, func() string {
+				v.eventually(name+": what was granted is charged, "+model, restTime, func() string {
 					return usedWrong(ctx, at, name, model, "month", least, most)
 				})
 			}

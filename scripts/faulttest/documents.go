@@ -37,7 +37,7 @@ func (d *documents) keyPath() string { return d.path() + "/keys/" + limiter.KeyI
 func tune(ctx context.Context, instances []*instance, provider string) (d documents, err error) {
 	d = documents{provider: provider, forAll: tunedForAll, forKey: tunedForKey}
 	change := func(amount int) string { return fmt.Sprintf(`{"limits":{"tuned":{"amount":%d}}}`, amount) }
-	wrong := eventually(func() string { // a busy machine may need another try
+	wrong := eventually(restTime, func() string { // a busy machine may need another try
 		var policy, entry struct{ Revision int64 }
 		err := instances[0].read(ctx, http.MethodPatch, d.path(), change(tunedForAll), &policy)
 		if err == nil {

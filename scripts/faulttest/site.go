@@ -115,7 +115,7 @@ func replicated(ctx context.Context, s *site) error {
 	primary, replica, sentinel := all[0], all[1], all[2]
 	for _, args := range [][]any{
 		{"sentinel", "monitor", "main", "127.0.0.1", primary.Port, 1},
-		{"sentinel", "set", "main", "down-after-milliseconds", 500, "failover-timeout", 3000},
+		{"sentinel", "set", "main", "down-after-milliseconds", 500, "failover-timeout", 1000},
 	} {
 		if err := sentinel.Admin.Do(ctx, args...).Err(); err != nil {
 			return fmt.Errorf("set up Sentinel: %w", err)

@@ -110,7 +110,7 @@ func (s *soak) try(ctx context.Context, g *ground, t *table) (failed int, err er
 	v.strange(l.strange)
 	docs.lost = lost
 	v.aftermath(ctx, l, docs, func(int) bool { return true })
-	v.eventually("what is used is what was used before, about", func() string { return was.grown(ctx, redis, instances) })
+	v.eventually("what is used is what was used before, about", restTime, func() string { return was.grown(ctx, redis, instances) })
 	if is, err := use(ctx, redis, instances); err == nil {
 		fmt.Fprintf(t.out, "before: %s\nafter:  %s\n\n", was, is)
 	}
