@@ -1,10 +1,11 @@
-# Everything that CI does is `make ci` and, where there is Docker, `make compose`; scripts/test installs what they need and runs them.
+# Everything that CI does is `make ci`, where there is Docker `make compose`, and `make faults`; scripts/test installs what they need
+# and runs them.
 GO          ?= go
 FUZZTIME    ?= 5s
 STATICCHECK  = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PACKAGES     = ./...
 
-.PHONY: ci build fmt vet lint vuln test fuzz bench proof compose
+.PHONY: ci build fmt vet lint vuln test fuzz bench proof compose faults
 
 ci: fmt vet lint vuln test fuzz bench
 
@@ -44,3 +45,7 @@ proof:
 # docker-compose.yml in short, where there is Docker; scripts/compose-test tries it with load and faults.
 compose:
 	scripts/compose-test --optional --short
+
+# Some of the ways in which Redis fails, under load; scripts/faults tries all of them, scripts/soak at random.
+faults:
+	scripts/faults --short

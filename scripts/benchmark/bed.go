@@ -13,11 +13,12 @@ import (
 	"github.com/permitd/permitd/limiter/memstore"
 	"github.com/permitd/permitd/limiter/redisstore"
 	"github.com/permitd/permitd/limiter/redisstore/redisclient"
+	"github.com/permitd/permitd/scripts/internal/proc"
 )
 
 // bed is what contenders work with: a Redis, stores, and a coordinator for each.
 type bed struct {
-	redis     *redisServer
+	redis     *proc.Redis
 	plain     *redis.Client // for those that go to Redis without permitd
 	shared    *redisstore.Store
 	embedded  *memstore.Store
@@ -58,13 +59,13 @@ func newBed(ctx context.Context) (_ *bed, err error) {
 		b.keys = append(b.keys, fmt.Sprintf("sk-or-v1-%064x", i))
 		b.ids = append(b.ids, limiter.KeyID(b.keys[i]))
 	}
-	if b.redis, err = startRedis(ctx); err != nil {
+	if b.redis, err = proc.StartRedis(ctx); err != nil {
 		return nil, err
 	}
-	b.later(b.redis.close)
-	b.plain = b.redis.client(callers)
+	b.later(b.redis.Close)
+	b.plain = b.redis.Client(callers)
 	b.later(func() { b.plain.Close() })
-	b.shared, err = redisstore.Connect(redisclient.Config{URL: "redis://" + b.redis.addr}, redisstore.Options{Timeout: patience})
+	b.shared, err = redisstore.Connect(redisclient.Config{URL: "redis://" + b.redis.Addr}, redisstore.Options{Timeout: patience})
 	if err != nil {
 		return nil, err
 	}

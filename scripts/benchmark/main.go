@@ -134,7 +134,7 @@ func (c *command) measure(ctx context.Context, names *regexp.Regexp, stdout, std
 	if err := b.rounds(ctx, all, c.Rounds, c.Time, stderr); err != nil {
 		return err
 	}
-	r := newReport(c, all, b.redis.version(ctx))
+	r := newReport(c, all, b.redis.Version(ctx))
 	table := stdout
 	if c.JSON == "-" {
 		table = stderr

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/permitd/permitd/scripts/internal/proc"
 )
 
 // contender is one thing that is measured.
@@ -42,16 +44,16 @@ type tally struct {
 }
 
 // measure lets a contender's callers call for as long as d.
-func (c *contender) measure(ctx context.Context, redis *redisServer, d time.Duration) (sample, error) {
+func (c *contender) measure(ctx context.Context, redis *proc.Redis, d time.Duration) (sample, error) {
 	runtime.GC() // what the one before left behind
-	cpu, err := redis.cpu(ctx)
+	cpu, err := redis.CPU(ctx)
 	if err != nil {
 		return sample{}, err
 	}
 	allocs := allocated()
 	all, elapsed := c.work(ctx, d)
 	allocs = allocated() - allocs
-	after, err := redis.cpu(ctx)
+	after, err := redis.CPU(ctx)
 	if err != nil {
 		return sample{}, err
 	}
