@@ -35,6 +35,7 @@ type Coordinator struct {
 	makeStandIn  func(clock func() Instant) Store
 	minInstances int64
 	assumed      sync.Map     // provider → *policyView: what holds until the store has said what does
+	assuming     atomic.Int64 // how many those are
 	outages      sync.Map     // provider → *outage
 	away         atomic.Int64 // how many those are
 	cutOff       atomic.Bool  // the last heartbeat failed
@@ -361,7 +362,7 @@ func (c *Coordinator) adoptPolicy(ctx context.Context, provider string, r Record
 		return nil, fmt.Errorf("%w: it has no policy yet for %s", ErrStoreUnavailable, provider)
 	}
 	if r.deleted() {
-		c.assumed.Delete(provider)
+		c.isKnown(provider)
 		c.policies.Delete(provider)
 		return nil, unknownProvider(provider)
 	}
@@ -369,7 +370,7 @@ func (c *Coordinator) adoptPolicy(ctx context.Context, provider string, r Record
 	if err != nil {
 		return nil, err
 	}
-	c.assumed.Delete(provider)
+	c.isKnown(provider)
 	c.policies.Store(provider, v)
 	return v, nil
 }

@@ -108,7 +108,7 @@ func (c *Coordinator) Leave(ctx context.Context) {
 
 // Degraded reports whether there are providers whose permits are decided here, without the store, or were until a moment ago.
 func (c *Coordinator) Degraded() bool {
-	return c.away.Load() > 0 || c.cutOff.Load()
+	return c.away.Load() > 0 || c.assuming.Load() > 0 || c.cutOff.Load()
 }
 
 // owes has debts brought to the store later.

@@ -50,7 +50,7 @@ func (o *outage) level(c *Coordinator, provider string, ct *charged, handed int6
 		return 0
 	}
 	here := o.terms(t).shadowed()
-	here.Counter = ct.line.Counter // as it was when it was charged
+	here.Counter = localCounter(ct.line.Counter) // as it was when it was charged
 	for range maxRounds {
 		now := o.now(c)
 		charge := Charge{Provider: provider, NotAfter: forever,

@@ -51,7 +51,12 @@ func (c *Coordinator) keepUp(ctx context.Context) error {
 	c.seen(all)
 	c.reachable()
 	c.resumeRescues()
-	_, err = c.Policies(ctx)
+	if _, err = c.Policies(ctx); err == nil { // what is assumed still, the store does not have
+		c.assumed.Range(func(provider, _ any) bool {
+			c.isKnown(provider.(string))
+			return true
+		})
+	}
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,6 +33,9 @@ type outage struct {
 type rule struct {
 	part  part
 	allow bool // whatever the part is
+	// assumed is the policy that was assumed when the outage began, whose entries are no longer known once the one in force is.
+	// nil: the policy was known.
+	assumed *policyView
 }
 
 // lastKnown is the policy of a provider as last seen, or as it was assumed, or nil.
@@ -62,7 +66,7 @@ func (c *Coordinator) standIn(a *attempt) {
 	if policy == nil {
 		return
 	}
-	for cause := a.err; !c.outage(a.ask.Provider, policy.policy, cause).decide(c, policy, a); {
+	for cause := a.err; !c.outage(a.ask.Provider, policy, cause).decide(c, policy, a); {
 		a.err = cause
 	}
 }
@@ -140,7 +144,7 @@ func (c *Coordinator) answers(provider string) bool {
 }
 
 // outage is that of a provider, on.
-func (c *Coordinator) outage(provider string, p *Policy, cause error) *outage {
+func (c *Coordinator) outage(provider string, p *policyView, cause error) *outage {
 	for {
 		v, ok := c.outages.Load(provider)
 		if !ok {
@@ -155,17 +159,20 @@ func (c *Coordinator) outage(provider string, p *Policy, cause error) *outage {
 }
 
 // begin has asks decided here, unless the outage is gone.
-func (o *outage) begin(c *Coordinator, provider string, p *Policy, cause error) bool {
+func (o *outage) begin(c *Coordinator, provider string, p *policyView, cause error) bool {
 	o.deciding.Lock()
 	defer o.deciding.Unlock()
 	if !o.on && !o.gone {
-		rule := &rule{c.part(), p.OnStoreFailure == FailAllow}
+		rule := &rule{part: c.part(), allow: p.policy.OnStoreFailure == FailAllow}
+		if p.record.Generation == assumedGeneration {
+			rule.assumed = p
+		}
 		o.on = true
 		o.rule.Store(rule)
 		o.skew.Store(c.skew.Load())
 		o.next.Store(0) // it may be over already: others' asks were answered before this one's failure was known
 		c.away.Add(1)
-		c.log.Warn("the store gives no answer: permits are decided here", "provider", provider, "on_store_failure", p.OnStoreFailure,
+		c.log.Warn("the store gives no answer: permits are decided here", "provider", provider, "on_store_failure", p.policy.OnStoreFailure,
 			"divided_by", rule.part.n, "cause", cause)
 	}
 	return !o.gone
@@ -191,10 +198,19 @@ func (o *outage) now(c *Coordinator) Instant { return c.clock() + Instant(o.skew
 // terms are those that hold here.
 func (o *outage) terms(t *Terms) *Terms {
 	rule := o.rule.Load()
+	here := rule.part.of(t)
 	if rule.allow {
-		return t.shadowed()
+		here = t.shadowed()
 	}
-	return rule.part.of(t)
+	here.Counter = localCounter(t.Counter)
+	return here
+}
+
+// localCounter is what a counter is called in an outage: the same whether the policy that it is of is one that was assumed, or
+// the one in force that turned out to be the same.
+func localCounter(counter string) string {
+	_, local, _ := strings.Cut(counter, "/")
+	return local
 }
 
 // decide decides an ask here. It returns false when the outage is over.
@@ -203,6 +219,9 @@ func (o *outage) decide(c *Coordinator, policy *policyView, a *attempt) bool {
 	defer o.deciding.RUnlock()
 	if !o.on {
 		return false
+	}
+	if assumed := o.rule.Load().assumed; assumed != nil {
+		policy = assumed
 	}
 	for range maxRounds {
 		if o.try(c, policy, a) {

@@ -53,9 +53,17 @@ func (c *Coordinator) Assume(docs ProviderDocs) error {
 		}
 		c.entries.Add(DocID{docs.Provider, e.Entry.Kind, e.Name}, v)
 	}
-	c.assumed.Store(docs.Provider, v)
-	c.cutOff.Store(true)
+	if _, again := c.assumed.Swap(docs.Provider, v); !again {
+		c.assuming.Add(1)
+	}
 	return nil
+}
+
+// isKnown says that the store has told what is in force at a provider.
+func (c *Coordinator) isKnown(provider string) {
+	if _, assumed := c.assumed.LoadAndDelete(provider); assumed {
+		c.assuming.Add(-1)
+	}
 }
 
 // Seed stores documents of a provider that the store does not know. What is stored already, tuned by operators perhaps,

@@ -165,7 +165,7 @@ func (c *Coordinator) resolveClosing(ctx context.Context, at place, closing *Clo
 		l := ClosingLine{Subject: reserved.Subject, Model: reserved.Model, Cost: cost(reserved, r.Cost), Reserved: reserved.Cost}
 		if t := k.termsOf(reserved); t != nil {
 			l.Terms, l.Window = t, t.windowAt(now)
-			if t.Counter != reserved.Counter { // it was begun afresh: nothing can be given back
+			if t.Counter != reserved.Counter && (at.terms == nil || localCounter(t.Counter) != localCounter(reserved.Counter)) { // it was begun afresh: nothing can be given back
 				l.Cost = max(l.Cost, l.Reserved)
 			}
 		} else if t := k.termsOfGone(reserved); t != nil && (t.Limit.Kind != KindQuota || now < receipt.Mark) {
