@@ -5,11 +5,9 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -296,85 +294,6 @@ func (c *Coordinator) conclude(ctx context.Context, a *attempt) bool {
 	return true
 }
 
-// adopt takes over the documents that a stale answer brought, unless the store has lost what is known here.
-func (c *Coordinator) adopt(ctx context.Context, provider, keyID, pool string, current *Current) error {
-	if r := current.Policy; r != nil {
-		if _, err := c.adoptPolicy(ctx, provider, *r); err != nil {
-			return err
-		}
-	}
-	for id, r := range map[DocID]*Record{
-		{provider, KeyEntry, keyID}: current.Key,
-		{provider, PoolEntry, pool}: current.Pool,
-	} {
-		if r == nil {
-			continue
-		}
-		if err := c.adoptEntry(ctx, id, *r); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// adoptEntry takes over an entry as the store has it.
-func (c *Coordinator) adoptEntry(ctx context.Context, id DocID, r Record) error {
-	r, err := c.keptEntry(ctx, id, r)
-	if err != nil {
-		return err
-	}
-	if r.Tag == "" {
-		c.entries.Remove(id)
-		return nil
-	}
-	v, err := newEntryView(id.Kind, r)
-	if err == nil {
-		v.confirm(c.now())
-		c.entries.Add(id, v)
-	}
-	return err
-}
-
-// policy is what is known of a provider, read from the store the first time.
-func (c *Coordinator) policy(ctx context.Context, provider string) (*policyView, error) {
-	if v, ok := c.policies.Load(provider); ok {
-		return v.(*policyView), nil
-	}
-	return c.livePolicy(ctx, provider)
-}
-
-// livePolicy is the policy in force, read from the store.
-func (c *Coordinator) livePolicy(ctx context.Context, provider string) (*policyView, error) {
-	r, err := c.store.Load(ctx, DocID{Provider: provider})
-	if err != nil {
-		return nil, err
-	}
-	return c.adoptPolicy(ctx, provider, r)
-}
-
-// adoptPolicy takes over a policy as the store has it.
-func (c *Coordinator) adoptPolicy(ctx context.Context, provider string, r Record) (*policyView, error) {
-	r, err := c.keptPolicy(ctx, provider, r)
-	if err != nil {
-		return nil, err
-	}
-	if _, assumed := c.assumed.Load(provider); assumed && r.Tag == "" {
-		return nil, fmt.Errorf("%w: it has no policy yet for %s", ErrStoreUnavailable, provider)
-	}
-	if r.deleted() {
-		c.isKnown(provider)
-		c.policies.Delete(provider)
-		return nil, unknownProvider(provider)
-	}
-	v, err := newPolicyView(r)
-	if err != nil {
-		return nil, err
-	}
-	c.isKnown(provider)
-	c.policies.Store(provider, v)
-	return v, nil
-}
-
 // now is the store's time, as far as this instance can tell.
 func (c *Coordinator) now() Instant { return c.clock() + Instant(c.skew.Load()) }
 
@@ -400,57 +319,4 @@ func newPermitID(provider string) string {
 	buf := make([]byte, 0, 96)
 	buf = append(append(append(buf, "p_"...), provider...), '_')
 	return string(base64.RawURLEncoding.AppendEncode(buf, random[:]))
-}
-
-// PolicyDoc is a provider's policy as it is stored.
-type PolicyDoc struct {
-	Provider string
-	Revision int64
-	Tag      string // new with every write
-	Policy   *Policy
-}
-
-// Policy is the policy in force at a provider, or [ErrUnknownProvider].
-func (c *Coordinator) Policy(ctx context.Context, provider string) (PolicyDoc, error) {
-	v, err := c.livePolicy(ctx, provider)
-	if err != nil {
-		return PolicyDoc{}, err
-	}
-	return v.doc(provider), nil
-}
-
-// Policies are those of all providers, by name.
-func (c *Coordinator) Policies(ctx context.Context) ([]PolicyDoc, error) {
-	names, err := c.store.Providers(ctx)
-	if err != nil {
-		return nil, err
-	}
-	docs := make([]PolicyDoc, 0, len(names))
-	for _, name := range names {
-		d, err := c.Policy(ctx, name)
-		if errors.Is(err, ErrUnknownProvider) { // deleted meanwhile
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		docs = append(docs, d)
-	}
-	c.policies.Range(func(name, _ any) bool { // not listed: deleted, or lost by the store
-		if _, listed := slices.BinarySearch(names, name.(string)); listed {
-			return true
-		}
-		var d PolicyDoc
-		if d, err = c.Policy(ctx, name.(string)); err == nil {
-			docs = append(docs, d)
-		} else if errors.Is(err, ErrUnknownProvider) {
-			err = nil
-		}
-		return err == nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	slices.SortFunc(docs, func(a, b PolicyDoc) int { return strings.Compare(a.Provider, b.Provider) })
-	return docs, nil
 }

@@ -129,9 +129,9 @@ func (o *outage) handOver(c *Coordinator, provider string) bool {
 	}
 	o.on, o.since = false, time.Now()
 	o.deciding.Unlock()
-	c.away.Add(-1)
 	debts := o.debts(c, provider) // what was granted meanwhile
 	c.owes(provider, c.charge(context.Background(), provider, debts))
+	c.away.Add(-1)
 	c.log.Info("the store answers again: permits are decided there", "provider", provider, "charges", charged+len(debts))
 	return true
 }

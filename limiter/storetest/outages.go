@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -118,6 +119,19 @@ func testUnseenKey(t *testing.T, b Backend) {
 	m.cut(true)
 	if _, err := m.instances[1].Acquire(t.Context(), limiter.Ask{Provider: provider, Key: "sk-1"}); errors.Is(err, limiter.ErrUnknownKey) {
 		t.Errorf("a customer's good key is refused for good (403), not 503: %v", err)
+	}
+}
+
+// testLeave ends an instance just when the store is back: it brings there what it granted, without being asked for anything.
+func testLeave(t *testing.T, b Backend) {
+	m, _ := outageHold(t, b, month, time.Minute)
+	m.ask(0, limiter.Ask{Key: "sk-2", Cost: tokens(5)})
+	m.cut(false)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	m.instances[0].Leave(ctx)
+	if used := m.usage(1, limiter.UsageQuery{})["all"].Used; used != 15 {
+		t.Errorf("%d used, want 15", used)
 	}
 }
 

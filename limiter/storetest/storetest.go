@@ -93,6 +93,7 @@ func Run(t *testing.T, b Backend) {
 		"holds of an outage":                                  testHoldsOfAnOutage,
 		"granted once through an outage":                      testOnceThroughAnOutage,
 		"outages come and go":                                 testOutagesComeAndGo,
+		"an instance that leaves after an outage":             testLeave,
 		"a store that was emptied":                            testEmptied,
 		"a store that was emptied and written":                testEmptiedAndWritten,
 		"a store that was rolled back":                        testRolledBack,
