@@ -249,7 +249,7 @@ func (a *attempt) hold(p *Policy) {
 		return
 	}
 	if wanted && !a.ask.DryRun {
-		a.charge.Hold = &NewHold{TTL: cmp.Or(a.ask.TTL, p.HoldTTL), Keep: max(p.HoldTTL, minKept), Body: a.reservation().body()}
+		a.charge.Hold = &NewHold{TTL: cmp.Or(a.ask.TTL, p.HoldTTL), Keep: p.keep(), Body: a.reservation().body()}
 	}
 }
 

@@ -82,7 +82,7 @@ func (c *Coordinator) reachable() {
 	c.outages.Range(func(provider, o any) bool {
 		if o.(*outage).tidy() {
 			c.outages.Delete(provider)
-		} else if o.(*outage).isOn() {
+		} else {
 			o.(*outage).look(c, provider.(string))
 		}
 		return true
@@ -159,12 +159,12 @@ func (c *Coordinator) pay(provider string) {
 // errandsAtATime bounds how long debts wait for errands.
 const errandsAtATime = 100
 
-// charge charges debts in the store until the context ends, and returns those that are left. Each is charged once: a charge
-// that the store gives no answer to is taken back by it.
+// charge charges debts in the store, and returns those that it gave no answer to. Each is charged once: a charge without an
+// answer is taken back by the store.
 func (c *Coordinator) charge(ctx context.Context, provider string, debts []*debt) (left []*debt) {
 	const batch = 100
 	for chunk := range slices.Chunk(debts, batch) {
-		if len(left) > 0 || ctx.Err() != nil {
+		if len(left) > 0 {
 			left = append(left, chunk...)
 			continue
 		}
@@ -246,7 +246,7 @@ func (d *debt) charge(c *Coordinator, provider string, policy *policyView) *Char
 		a.charge.PermitID = newPermitID(provider)
 	} else {
 		left := max(time.Millisecond, time.Duration(d.expires-a.now)*time.Microsecond)
-		a.charge.Hold = &NewHold{TTL: left, Keep: max(policy.policy.HoldTTL, minKept), Body: a.reservation().body()}
+		a.charge.Hold = &NewHold{TTL: left, Keep: policy.policy.keep(), Body: a.reservation().body()}
 	}
 	if d.ask != nil {
 		a.once()

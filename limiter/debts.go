@@ -16,8 +16,8 @@ func (o *outage) debts(c *Coordinator, provider string) (all []*debt) {
 			continue
 		}
 		for i, l := range d.lines {
-			handed[tallied{l.Limit, l.Subject, l.Model}] += d.units[i]
-			if ct := page.counters[tallied{l.Limit, l.Subject, l.Model}]; ct != nil {
+			handed[l.tallied()] += d.units[i]
+			if ct := page.counters[l.tallied()]; ct != nil {
 				ct.units -= l.Cost
 			}
 		}
@@ -89,9 +89,14 @@ func (c *Coordinator) onceDebt(provider string, ask *Ask) *debt {
 	if policy == nil {
 		return nil
 	}
-	a := &attempt{ask: ask, now: c.now()}
-	a.charge.Provider = provider
-	a.resolve(c.known(provider, policy, ask.KeyID, ""))
-	r := a.reservation()
+	_, r := c.reserved(policy, ask)
 	return &debt{ask: ask, keyID: r.KeyID, pool: r.Pool, lines: r.Lines}
+}
+
+// reserved is an ask resolved under a policy, and what it reserves.
+func (c *Coordinator) reserved(policy *policyView, ask *Ask) (*attempt, reservation) {
+	a := &attempt{ask: ask, now: c.now()}
+	a.charge.Provider = ask.Provider
+	a.resolve(c.known(ask.Provider, policy, ask.KeyID, ""))
+	return a, a.reservation()
 }

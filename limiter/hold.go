@@ -30,6 +30,9 @@ const (
 	minKept = 10 * time.Minute
 )
 
+// keep is for how long the record of a hold is kept after it expired.
+func (p *Policy) keep() time.Duration { return max(p.HoldTTL, minKept) }
+
 // NewHold asks a store to keep a record of a charge if it is granted.
 type NewHold struct {
 	TTL  time.Duration // until the hold expires

@@ -22,6 +22,8 @@ type page struct {
 // tallied is a counter that was charged.
 type tallied struct{ limit, subject, model string }
 
+func (l reservedLine) tallied() tallied { return tallied{l.Limit, l.Subject, l.Model} }
+
 // charged is how much was charged to a counter, and how to come by it: an ask's key and pool, and the line.
 type charged struct {
 	keyID, pool string
@@ -53,7 +55,7 @@ func (j *journal) note(a *attempt, r *reservation) {
 
 // add charges units more, or less, to a counter.
 func (p *page) add(r *reservation, l reservedLine, units int64) {
-	at := tallied{l.Limit, l.Subject, l.Model}
+	at := l.tallied()
 	ct := p.counters[at]
 	if ct == nil {
 		ct = &charged{keyID: r.KeyID, pool: r.Pool, line: l}

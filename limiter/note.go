@@ -99,13 +99,10 @@ func (c *Coordinator) amendLater(k *Closing, note string, cost costOf, cause err
 		return nil, nil, err
 	case policy == nil || policy.policy.OnStoreFailure == FailDeny:
 		return nil, nil, cause
-	case n.Born > now.Later(askLifetime) || now > n.Expires.Later(max(policy.policy.HoldTTL, minKept)):
+	case n.Born > now.Later(askLifetime) || now > n.Expires.Later(policy.policy.keep()):
 		return nil, nil, ErrUnknownPermit
 	}
-	a := &attempt{ask: ask, now: now}
-	a.charge.Provider = k.Provider
-	a.resolve(c.known(k.Provider, policy, ask.KeyID, ""))
-	r := a.reservation()
+	a, r := c.reserved(policy, ask)
 
 	c.owing.Lock()
 	defer c.owing.Unlock()

@@ -14,11 +14,11 @@ func StandIn(make func(clock func() Instant) Store) Option {
 
 // MinInstances is the least number of instances that [FailShare] divides limits by, from 1, the default, to 10,000.
 func MinInstances(n int) Option {
-	return func(c *Coordinator) { c.minInstances = min(max(1, int64(n)), maxInstances) }
+	return func(c *Coordinator) { c.minInstances = min(max(1, int64(n)), MaxInstances) }
 }
 
-// maxInstances keeps the rates that are dealt out exact.
-const maxInstances = 10_000
+// MaxInstances keeps the rates that are dealt out exact.
+const MaxInstances = 10_000
 
 // Log is where outages and documents that the store had lost are reported. Default: nowhere.
 func Log(log *slog.Logger) Option {

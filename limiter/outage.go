@@ -98,7 +98,7 @@ const (
 // look sees, from time to time, whether the store answers again. If it does, it is charged what was granted here, and, when that
 // is done but for a few, the outage is over. Nobody waits for that.
 func (o *outage) look(c *Coordinator, provider string) {
-	if int64(time.Since(c.started)) < o.next.Load() || !o.ending.CompareAndSwap(false, true) {
+	if !o.isOn() || int64(time.Since(c.started)) < o.next.Load() || !o.ending.CompareAndSwap(false, true) {
 		return
 	}
 	go func() {

@@ -28,7 +28,7 @@ func (c *Coordinator) part() part {
 		if last.n >= p.n { // else others are about to take part, and may come before it
 			p.at = last.at
 		}
-		p.n = min(max(p.n, last.n), maxInstances)
+		p.n = min(max(p.n, last.n), MaxInstances)
 	}
 	if p.n == 1 {
 		p.at = 0

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/permitd/permitd/limiter"
 	"github.com/permitd/permitd/limiter/policyfile"
 	"github.com/permitd/permitd/limiter/redisstore/redisclient"
 )
@@ -31,9 +32,6 @@ type config struct {
 // maxDrainDelay is longer than any load balancer takes to notice.
 const maxDrainDelay = time.Hour
 
-// maxInstances of permitd share a limit.
-const maxInstances = 10_000
-
 // config checks the settings of serve. The error has a line for every fault, nearly always one.
 func (c *serveCommand) config(given settings, stderr io.Writer) (*config, error) {
 	cfg := &config{}
@@ -49,7 +47,7 @@ func (c *serveCommand) config(given settings, stderr io.Writer) (*config, error)
 		return nil, given.bad("drain-delay", c.DrainDelay, "must be a duration from 0s to 1h, such as 5s")
 	}
 	cfg.minInstances, err = strconv.Atoi(c.MinInstances)
-	if err != nil || cfg.minInstances < 1 || cfg.minInstances > maxInstances {
+	if err != nil || cfg.minInstances < 1 || cfg.minInstances > limiter.MaxInstances {
 		return nil, given.bad("min-instances", c.MinInstances, "must be a whole number from 1 to 10000")
 	}
 	if cfg.certificates, err = c.certificates(given, cfg.log); err != nil {
