@@ -28,8 +28,12 @@ type Calendar struct {
 	Zone   *time.Location
 }
 
-// Window is the half-open interval [Start, End) of one window. The zero Window holds no instant.
-type Window struct{ Start, End Instant }
+// Window is the half-open interval [Start, End) of one window, and when the window after it ends (0: not known). The zero
+// Window holds no instant.
+type Window struct {
+	Start, End Instant
+	NextEnd    Instant `json:"-"`
+}
 
 // Contains reports whether now is in the window.
 func (w Window) Contains(now Instant) bool { return w.Start <= now && now < w.End }
@@ -44,7 +48,13 @@ const longestSetback = 25 * time.Hour
 func (c Calendar) WindowAt(now Instant) Window {
 	at := now.Time()
 	start := c.floor(c.latestLocal(at))
-	return Window{c.firstInstant(start), c.firstInstant(c.next(start))}
+	next := c.next(start)
+	w := Window{Start: c.firstInstant(start), End: c.firstInstant(next)}
+	for w.NextEnd <= w.End { // the next one may be a date that was left out
+		next = c.next(next)
+		w.NextEnd = c.firstInstant(next)
+	}
+	return w
 }
 
 // latestLocal is the latest local time seen up to and including at. It is the local time now, except after clocks were

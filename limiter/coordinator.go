@@ -237,6 +237,9 @@ func (a *attempt) hold(p *Policy) {
 		return
 	}
 	wanted := a.ask.Hold || slices.ContainsFunc(a.charge.Lines, Line.takesSlots)
+	if !wanted {
+		a.waive()
+	}
 	fault := ""
 	switch {
 	case a.ask.TTL > p.HoldTTL:

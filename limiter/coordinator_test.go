@@ -139,7 +139,7 @@ func TestWindowThatTurnsBetweenAskAndDecisionIsAskedForAgain(t *testing.T) {
 	if _, err := s.ask(c, ""); err != nil {
 		t.Fatal(err)
 	}
-	if got := s.asked[len(s.asked)-1].Lines[0].Window; got != (Window{noon + hour, noon + 2*hour}) {
+	if got := s.asked[len(s.asked)-1].Lines[0].Window; got != (Window{noon + hour, noon + 2*hour, noon + 3*hour}) {
 		t.Errorf("window %v", got)
 	}
 }
@@ -228,7 +228,7 @@ func TestDenialTellsWhoRefusedAndTheLongestWait(t *testing.T) {
 			if used := []int64{10, 10, 3, 1}[i]; true {
 				l.State = State{Used: used, Mark: s.now, Rate: l.Terms.Schedule.current().Rate}
 			}
-			l.Fits = l.Terms.Fits(l.State, l.Cost)
+			l.Fits = l.Terms.Fits(l.State, l.Needs())
 		}
 	}
 	d, err := s.ask(New(s), "")

@@ -81,7 +81,7 @@ func (l *Line) status(now Instant) LimitStatus {
 		s.NextUnit = 0
 	}
 	if !l.Fits {
-		s.RetryAfter = t.wait(l.State, l.Cost, now)
+		s.RetryAfter = t.wait(l.State, l.Needs(), now)
 		s.Refused = t.Limit.Mode == Enforce
 		s.WouldDeny = !s.Refused
 	}

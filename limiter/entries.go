@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strconv"
 	"time"
 )
 
@@ -190,7 +191,15 @@ func (c *Coordinator) stillThere(ctx context.Context, provider string, policy *p
 	if err != nil || !r.deleted() && r.Generation == policy.record.Generation {
 		return err
 	}
-	if err := c.store.Clear(ctx, provider, r.Revision-1); err != nil {
+	gone := r.Revision - 1
+	if !r.deleted() { // created again since: the entries of this generation stay
+		created, err := strconv.ParseInt(r.Generation, 10, 64)
+		if err != nil {
+			return fmt.Errorf("%w: the stored policy has no readable generation: %w", ErrStoreUnavailable, err)
+		}
+		gone = created - 1
+	}
+	if err := c.store.Clear(ctx, provider, gone); err != nil {
 		return err
 	}
 	return unknownProvider(provider)

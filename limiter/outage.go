@@ -255,7 +255,7 @@ func (o *outage) try(c *Coordinator, policy *policyView, a *attempt) bool {
 	a.charge.Stamps = Stamps{}
 	for i := range a.charge.Lines {
 		l := &a.charge.Lines[i]
-		if l.Terms = o.terms(l.Terms); l.Cost > l.Terms.Limit.Burst && l.Terms.Limit.Mode == Enforce {
+		if l.Terms = o.terms(l.Terms); l.Needs() > l.Terms.Limit.Burst && l.Terms.Limit.Mode == Enforce {
 			a.err = fmt.Errorf("%w: the ask fits limit %q, but not this instance's share of it", ErrStoreUnavailable, l.Terms.Limit.Name)
 			return true
 		}

@@ -3,6 +3,7 @@ package limiter
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // Preview decides asks, each by itself, as if p were the policy of a provider, by the usage and the entries there are; nil is
@@ -58,10 +59,9 @@ func (c *Coordinator) previewOne(ctx context.Context, a *attempt, v *policyView,
 	a.hold(v.policy)
 	a.charge.Hold = nil
 	a.charge.Stamps.Policy = stored.Tag
-	var costs [MaxLimitsPerAsk]int64
-	for i := range a.charge.Lines {
-		l := &a.charge.Lines[i]
-		costs[i], l.Cost = l.Cost, 0
+	asked := slices.Clone(a.charge.Lines)
+	for i := range a.charge.Lines { // to be read, not to be decided
+		a.charge.Lines[i].Cost, a.charge.Lines[i].Free = 0, true
 	}
 	c.store.Decide(ctx, []*Charge{&a.charge})
 	o := &a.charge.Outcome
@@ -81,8 +81,8 @@ func (c *Coordinator) previewOne(ctx context.Context, a *attempt, v *policyView,
 	}
 	for i := range a.charge.Lines {
 		l := &a.charge.Lines[i]
-		l.Cost = costs[i]
-		if l.Fits = l.Terms.Fits(l.State, l.Cost); !l.Fits && l.Terms.Limit.Mode == Enforce {
+		l.Cost, l.Free = asked[i].Cost, asked[i].Free
+		if l.Fits = l.Terms.Fits(l.State, l.Needs()); !l.Fits && l.Terms.Limit.Mode == Enforce {
 			o.Verdict = Denied
 		}
 	}

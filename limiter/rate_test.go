@@ -164,8 +164,10 @@ func TestQuotaTimetable(t *testing.T) {
 		{hour - µs, 11, false, 0, µs, µs},
 		{hour, 1, true, 9, 0, hour},
 		{hour - µs, 10, false, 9, hour + µs, hour + µs}, // the clock stepped back: the newer window goes on
-		{-time.Minute, 9, true, 0, 0, 2*hour + time.Minute},
+		{0, 9, true, 0, 0, 2 * hour},
 		{0, 1, false, 0, 2 * hour, 2 * hour},
+		{-time.Minute, 4, true, 6, 0, time.Minute}, // that window is not the next one any more: it is not believed
+		{0, 1, true, 9, 0, hour},
 		{5 * hour, 0, true, 10, 0, 0},
 	} {
 		now := noon + Instant(want.at.Microseconds())

@@ -179,12 +179,12 @@ func TestNothingIsRefundedOfAnotherCounter(t *testing.T) {
 
 func TestQuotaIsRefundedUntilItsWindowEnds(t *testing.T) {
 	terms := &Terms{Limit: &Limit{Kind: KindQuota, Amount: 100, Burst: 100}}
-	st := terms.Charge(terms.Advance(State{}, noon, Window{noon - second, noon + second}), 30)
+	st := terms.Charge(terms.Advance(State{}, noon, Window{Start: noon - second, End: noon + second}), 30)
 	r := Receipt{st.Total, st.Mark, 30}
 	if after, n := terms.Refund(st, r, 20, noon); n != 20 || after.Used != 10 {
 		t.Errorf("%d units refunded, %d used", n, after.Used)
 	}
-	st = terms.Charge(terms.Advance(st, noon+second, Window{noon + second, noon + 3*second}), 30)
+	st = terms.Charge(terms.Advance(st, noon+second, Window{Start: noon + second, End: noon + 3*second}), 30)
 	if after, n := terms.Refund(st, r, 20, noon+second); n != 0 || after.Used != 30 {
 		t.Errorf("in the next window: %d units refunded, %d used", n, after.Used)
 	}

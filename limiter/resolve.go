@@ -154,6 +154,7 @@ func (a *attempt) lines(k known) error {
 		if limit.PerModel {
 			l.Model = a.ask.Model
 		}
+		l.Free = a.usage // it only looks
 		if !a.usage {
 			if a.ask.Model == "" && limit.needsModel() && t.Limit.Mode == Enforce {
 				return &InvalidError{[]Fault{{"/model", "is missing: limit " + limit.Name + " looks at the model"}}}
@@ -182,6 +183,27 @@ func (l *Limit) visibleTo(model string) bool {
 		return !l.PerModel
 	}
 	return l.Models.Match(model)
+}
+
+// waive lets lines of cost 0 pass whatever their counters hold, where the ask names all units of the limit as 0 itself.
+// Nothing is waived for an ask that leads to a hold: what it will cost is not known yet.
+func (a *attempt) waive() {
+	for i := range a.charge.Lines {
+		l := &a.charge.Lines[i]
+		l.Free = l.Cost == 0 && l.Terms.Limit.namesOnlyZero(a.ask.Cost)
+	}
+}
+
+// namesOnlyZero reports whether an ask names every unit that the limit counts, each as 0.
+func (l *Limit) namesOnlyZero(ask Costs) bool {
+	for _, w := range []Weights{l.ReserveCounts, l.Counts} {
+		for _, k := range w {
+			if n, named := ask.of(k.Unit); !named || n > 0 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // reserve is what an ask costs when it is acquired.

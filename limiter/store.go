@@ -118,10 +118,20 @@ type Line struct {
 	Subject string // whose counter: "" for the provider, a key id, or "p/" and the name of a pool
 	Model   string // where each model has a counter of its own
 	Cost    int64
+	Free    bool   // a cost of 0 fits whatever the counter holds; otherwise it fits only while one unit would
 	Window  Window // of a quota: the one that holds the store's time as far as known
 
 	State State // filled in by the store; of its slots, those that have expired are not counted
 	Fits  bool  // filled in by the store: the cost fits, or would have
+}
+
+// Needs returns how many units have to fit for the line to be granted: its cost, or, where that is 0, one unit unless
+// the line is Free. So a counter that was taken past its limit by settling denies also those who reserve nothing.
+func (l *Line) Needs() int64 {
+	if l.Cost == 0 && !l.Free {
+		return 1
+	}
+	return l.Cost
 }
 
 // takesSlots reports whether the line is one of concurrency that costs anything.

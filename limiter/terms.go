@@ -108,21 +108,23 @@ func (t *Terms) windowAt(now Instant) Window {
 	return w
 }
 
-// Advance is the state at now, before anything is charged. window is that of a quota and holds now. Slots that have
-// expired are the store's to take away.
+// Advance returns the state at now, before anything is charged. window is that of a quota and holds now. A quota whose
+// window has not ended stays as it is, also where the clock stepped back out of that window, but not if the window ends
+// later than the next one does: then the clock was far ahead when it began, and the counter starts in the window that
+// holds. Slots that have expired are the store's to take away.
 func (t *Terms) Advance(s State, now Instant, window Window) State {
 	switch {
 	case t.Limit.Kind == KindRate:
 		return t.Schedule.drain(s, now)
-	case t.Limit.Kind == KindQuota && s.Mark <= now:
+	case t.Limit.Kind == KindQuota && (s.Mark <= now || window.NextEnd > 0 && s.Mark > window.NextEnd):
 		return State{Mark: window.End}
 	}
-	return s // of a quota whose window has not ended, even if the clock stepped back out of it
+	return s
 }
 
-// Fits reports whether a cost fits now, given an advanced state. A cost of 0 always fits.
-func (t *Terms) Fits(s State, cost int64) bool {
-	return cost == 0 || cost <= t.Limit.Burst-s.whole()
+// Fits reports whether so many units ([Line.Needs]) fit now, given an advanced state. None always do.
+func (t *Terms) Fits(s State, units int64) bool {
+	return units == 0 || units <= t.Limit.Burst-s.whole()
 }
 
 // Charge adds a cost to an advanced state. Only a shadow limit is ever charged what does not fit, up to Most.

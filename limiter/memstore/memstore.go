@@ -143,11 +143,11 @@ func (s *Store) admit(c *limiter.Charge, places []place, held shardSet) {
 	for i := range c.Lines {
 		l, at := &c.Lines[i], &places[i]
 		var state limiter.State
-		if at.counter, state = s.shards[at.shard].find(keyOf(l), c.Outcome.Now); at.counter == nil && l.Cost > 0 {
+		if at.counter, state = s.shards[at.shard].find(keyOf(c.Provider, l), c.Outcome.Now); at.counter == nil && l.Cost > 0 {
 			missing++
 		}
 		l.State = l.Terms.Advance(state, c.Outcome.Now, l.Window)
-		l.Fits = l.Terms.Fits(l.State, l.Cost)
+		l.Fits = l.Terms.Fits(l.State, l.Needs())
 		granted = granted && (l.Fits || l.Terms.Limit.Mode == limiter.Shadow)
 	}
 	switch {
@@ -179,7 +179,7 @@ func (s *Store) charge(c *limiter.Charge, places []place) {
 			continue
 		}
 		if l.Terms.Limit.Kind == limiter.KindConcurrency {
-			counter := s.counter(l, at)
+			counter := s.counter(c, l, at)
 			counter.take(c.PermitID, l.Cost, c.Outcome.Now.Later(c.Hold.TTL))
 			l.State = counter.state
 			continue
@@ -189,7 +189,7 @@ func (s *Store) charge(c *limiter.Charge, places []place) {
 		if receipts != nil {
 			receipts[i] = limiter.Receipt{Total: l.State.Total, Mark: l.State.Mark, Units: l.State.Total - before}
 		}
-		s.counter(l, at).state = l.State
+		s.counter(c, l, at).state = l.State
 	}
 	if c.Hold != nil {
 		s.keep(c, receipts)
@@ -197,9 +197,9 @@ func (s *Store) charge(c *limiter.Charge, places []place) {
 }
 
 // counter is that of a line, made if there is none.
-func (s *Store) counter(l *limiter.Line, at *place) *counter {
+func (s *Store) counter(c *limiter.Charge, l *limiter.Line, at *place) *counter {
 	if at.counter == nil {
-		at.counter = s.shards[at.shard].add(keyOf(l))
+		at.counter = s.shards[at.shard].add(keyOf(c.Provider, l))
 		s.count.Add(1)
 	}
 	return at.counter

@@ -7,10 +7,10 @@ import (
 )
 
 // counterKey is the identity of a counter: its dimensions.
-type counterKey struct{ counter, subject, model string }
+type counterKey struct{ provider, counter, subject, model string }
 
-func keyOf(l *limiter.Line) counterKey {
-	return counterKey{l.Terms.Counter, l.Subject, l.Model}
+func keyOf(provider string, l *limiter.Line) counterKey {
+	return counterKey{provider, l.Terms.Counter, l.Subject, l.Model}
 }
 
 type counter struct {

@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"encoding/binary"
 	"math"
 	"slices"
@@ -116,7 +117,7 @@ func (b *batch) add(a *ask) {
 		p.format = append(p.format, "HHd"...)
 		p.data = append16(p.data, b.term(l))
 		p.data = append16(p.data, b.counter(l.Terms, counterID{l.Terms.Counter, l.Subject, l.Model}))
-		p.data = append64(p.data, float64(l.Cost))
+		p.data = append64(p.data, float64(scriptCost(l)))
 		b.out.format = append(b.out.format, "I7I7I7B"...)
 	}
 	b.askPart = p
@@ -149,6 +150,14 @@ func (b *batch) once(c *limiter.Charge) byte {
 	b.oncePart.format = append(b.oncePart.format, 'd')
 	b.oncePart.data = append64(b.oncePart.data, float64(c.Once.Keep.Milliseconds()))
 	return byte(len(b.onceKeys))
+}
+
+// scriptCost returns a line's cost as lua/acquire.lua reads it: -1 is a cost of 0 that fits only while one unit would.
+func scriptCost(l *limiter.Line) int64 {
+	if l.Cost == 0 {
+		return -l.Needs()
+	}
+	return l.Cost
 }
 
 // entryStamp is 0 where an ask has no such entry to be checked.
@@ -215,7 +224,7 @@ func (b *batch) term(l *limiter.Line) int {
 	p.data = append(p.data, flag(l.Terms.Limit.Mode == limiter.Shadow), byte(kind))
 	s := &l.Terms.Schedule
 	if kind > 0 {
-		p.data = append64(append64(append64(p.data, float64(id.Start)), float64(id.End)), 0)
+		p.data = append64(append64(append64(p.data, float64(id.Start)), float64(id.End)), float64(cmp.Or(id.NextEnd, math.MaxInt64)))
 	} else {
 		current := s.Changes[len(s.Changes)-1]
 		p.data = appendRate(append64(p.data, float64(current.At)), current.Rate)

@@ -73,6 +73,16 @@ func (d *denials) learn(c *limiter.Charge, at time.Duration) {
 	}
 }
 
+// changed forgets what is known of counters that closing a hold has changed, so that the next ask is decided by what they
+// hold now. What an ask saw before that is not learned afterwards.
+func (d *denials) changed(k *limiter.Closing) {
+	for i, change := range k.Outcome.Hold.Changes {
+		if l := &k.Lines[i]; l.Terms != nil && change.Adjusted != 0 {
+			d.seen.Add(counterSeen{l.Terms, l.Subject, l.Model}, sighting{now: k.Outcome.Now, at: -denialLife})
+		}
+	}
+}
+
 // fresh reports whether anything that was learnt may still hold.
 func (d *denials) fresh(at time.Duration) bool {
 	return at-time.Duration(d.last.Load()) < denialLife
@@ -105,7 +115,7 @@ func (d *denials) deny(c *limiter.Charge, at time.Duration) bool {
 			return false
 		}
 		l.State = l.Terms.Advance(l.State, now, l.Window)
-		l.Fits = l.Terms.Fits(l.State, l.Cost)
+		l.Fits = l.Terms.Fits(l.State, l.Needs())
 		full = full || !l.Fits && l.Terms.Limit.Mode != limiter.Shadow
 	}
 	if full {

@@ -30,7 +30,7 @@ func denied(terms *limiter.Terms, subject string) *limiter.Charge {
 }
 
 func ask1(terms *limiter.Terms, subject string, cost int64) *limiter.Charge {
-	return &limiter.Charge{NotAfter: noon + 1e6, Lines: []limiter.Line{{Terms: terms, Subject: subject, Cost: cost}}}
+	return &limiter.Charge{NotAfter: noon + 1e6, Lines: []limiter.Line{{Terms: terms, Subject: subject, Cost: cost, Free: cost == 0}}}
 }
 
 func TestDenialHoldsUntilTheCostMayFit(t *testing.T) {
@@ -49,6 +49,12 @@ func TestDenialHoldsUntilTheCostMayFit(t *testing.T) {
 			t.Errorf("a cost of %d after %v: denied %v, want %v", at.cost, at.after, got, at.held)
 		} else if got && (c.Outcome.Verdict != limiter.Denied || c.Outcome.Now != noon+limiter.Instant(at.after.Microseconds()) || c.Lines[0].Fits) {
 			t.Errorf("a cost of %d after %v: %+v %+v", at.cost, at.after, c.Outcome, c.Lines[0])
+		}
+	}
+	for after, held := range map[time.Duration]bool{99 * ms: true, 100 * ms: false} {
+		c := ask1(terms, "k", 0)
+		if c.Lines[0].Free = false; d.deny(c, time.Hour+after) != held {
+			t.Errorf("a cost of 0 that needs one unit, after %v: denied %v, want %v", after, !held, held)
 		}
 	}
 	if c := ask1(terms, "k", 1); !d.deny(c, time.Hour+50*ms) || c.Lines[0].State.Used != 9 || c.Lines[0].State.Part != 500_000 {
@@ -78,6 +84,29 @@ func TestGrantIsSeenInLaterDenials(t *testing.T) {
 	d.learn(c, time.Hour)
 	if !d.deny(ask1(terms, "k", 3), time.Hour) {
 		t.Error("an older answer replaced a newer one")
+	}
+}
+
+func TestClosedHoldsAreKnown(t *testing.T) {
+	terms, others := tenPerSecond(limiter.Enforce), tenPerSecond(limiter.Enforce)
+	d := newDenials()
+	d.learn(denied(terms, "k"), time.Hour)
+	d.learn(denied(others, "k"), time.Hour)
+	closing := &limiter.Closing{
+		Lines: []limiter.ClosingLine{{Terms: terms, Subject: "k"}, {Terms: others, Subject: "k"}, {}},
+		Outcome: limiter.ClosingOutcome{Verdict: limiter.Granted, Now: noon + 1,
+			Hold: limiter.Hold{Changes: []limiter.LineChange{{Adjusted: 5}, {}, {}}}},
+	}
+	d.changed(closing)
+	if d.deny(ask1(terms, "k", 1), time.Hour) {
+		t.Error("denied by what was known before a hold was settled")
+	}
+	if !d.deny(ask1(others, "k", 1), time.Hour) {
+		t.Error("a counter that the settlement left alone was forgotten")
+	}
+	d.learn(denied(terms, "k"), time.Hour) // it was decided before the settlement, and came back after it
+	if d.deny(ask1(terms, "k", 1), time.Hour) {
+		t.Error("an answer from before the settlement was learned after it")
 	}
 }
 

@@ -158,7 +158,7 @@ func (d *duel) charge() *limiter.Charge {
 	for _, i := range d.rng.Perm(len(d.sites))[:d.rng.IntN(5)] {
 		at := d.sites[i]
 		terms := at.terms[len(at.terms)-1]
-		l := limiter.Line{Terms: terms, Subject: "k", Model: "m:" + strconv.Itoa(i)}
+		l := limiter.Line{Terms: terms, Subject: "k", Model: "m:" + strconv.Itoa(i), Free: d.rng.IntN(2) == 0}
 		switch d.rng.IntN(4) {
 		case 0:
 			l.Cost = d.rng.Int64N(terms.Limit.Burst + 2)
@@ -174,6 +174,7 @@ func (d *duel) charge() *limiter.Charge {
 				l.Window.Start -= length
 			}
 			l.Window.End = l.Window.Start + length
+			l.Window.NextEnd = l.Window.End + length
 		}
 		c.Lines = append(c.Lines, l)
 	}
@@ -222,7 +223,7 @@ func (d *duel) decide(c *limiter.Charge) (receipts []limiter.Receipt) {
 	for i := range c.Lines {
 		l := &c.Lines[i]
 		l.State = l.Terms.Advance(d.site(l).state, d.now, l.Window)
-		l.Fits = l.Terms.Fits(l.State, l.Cost)
+		l.Fits = l.Terms.Fits(l.State, l.Needs())
 		if !l.Fits && l.Terms.Limit.Mode != limiter.Shadow {
 			c.Outcome.Verdict = limiter.Denied
 		}

@@ -35,8 +35,11 @@ func (s *Store) CloseHold(ctx context.Context, k *limiter.Closing) {
 	if err == nil {
 		err = b.answerClosing(k, charge, result)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		k.Outcome = limiter.ClosingOutcome{Err: s.failed(ctx, err)}
+	case s.denials != nil:
+		s.denials.changed(k)
 	}
 }
 

@@ -139,6 +139,80 @@ func testSubjects(t *testing.T, b Backend) {
 	}
 }
 
+// testFarWindow: a clock that steps far ahead and back leaves no counter in a window that ends there.
+func testFarWindow(t *testing.T, b Backend) {
+	const day = 24 * time.Hour
+	n := newBench(t, b, `"rpd": {"scope":"key","kind":"quota","amount":5,"per":"day"}`)
+	n.grant(2)
+	for range 2 {
+		n.at(400 * day)
+		n.grant(5)
+		n.deny(1, 15*time.Hour)
+		n.at(time.Hour)
+		n.grant(5)
+		n.deny(1, 14*time.Hour)
+	}
+	n.at(day) // into the next window and back: that one is kept
+	n.grant(3)
+	n.at(14 * time.Hour)
+	n.remaining("rpd", 2)
+	n.at(2 * day)
+	n.grant(5)
+}
+
+// testProvidersApart: limits, keys, pools and slots of the same names count apart at two providers.
+func testProvidersApart(t *testing.T, b Backend) {
+	const other = "anthropic"
+	ctx := context.Background()
+	n := newBench(t, b, `
+		"a": {"scope":"provider","kind":"rate","amount":60,"per":"1m"},
+		"b": {"scope":"pool","kind":"quota","amount":60,"per":"day"},
+		"c": {"scope":"key","kind":"rate","amount":60,"per":"1m"},
+		"d": {"scope":"key","kind":"concurrency","amount":60}`)
+	kinds := policy(t, `
+		"a": {"scope":"provider","kind":"quota","amount":60,"per":"day"},
+		"b": {"scope":"key","kind":"rate","amount":60,"per":"1m"},
+		"c": {"scope":"pool","kind":"rate","amount":60,"per":"1m"},
+		"d": {"scope":"key","kind":"concurrency","amount":60}`)
+	if _, err := n.PutPolicy(ctx, other, kinds, limiter.Edit{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.PutPolicy(ctx, "third", kinds, limiter.Edit{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []string{provider, other, "third"} {
+		for _, key := range []string{"sk-pooled", "sk-alone"} {
+			if key == "sk-pooled" {
+				if _, err := n.PutEntry(ctx, limiter.DocID{Provider: p, Kind: limiter.KeyEntry, Name: limiter.KeyID(key)}, []byte(`{"pool":"acme"}`), limiter.Edit{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	used := map[string]int64{other: -1} // the twin was charged before its policy was written anew
+	for i := range 12 {
+		p := []string{provider, other, "third"}[i%3]
+		key := []string{"sk-pooled", "sk-alone"}[i/3%2]
+		d, err := n.Acquire(ctx, limiter.Ask{Provider: p, Key: key, IdempotencyKey: "the-same"[:1+i/3]})
+		if err != nil || !d.Allowed || d.Replayed {
+			t.Fatalf("%s: %+v, %v", p, d, err)
+		}
+		if used[p] < 0 {
+			used[p] = 0
+		}
+		used[p]++
+		for _, l := range d.Limits {
+			want := 60 - used[p]
+			if l.Name != "a" { // each key and pool was asked for every other time
+				want = 60 - (used[p]+1)/2
+			}
+			if l.Remaining != want {
+				t.Errorf("%d asks for %s: %s has %d remaining, want %d", used[p], p, l.Name, l.Remaining, want)
+			}
+		}
+	}
+}
+
 // charge is one charge of the given cost on the first limit, resolved by hand.
 func (n *bench) charge(cost int64) *limiter.Charge {
 	n.Helper()

@@ -92,3 +92,41 @@ func testLeftEntries(t *testing.T, b Backend) {
 	}
 	n.remaining("rpd", 999)
 }
+
+// between is a store that does something just before an entry is written.
+type between struct {
+	limiter.Store
+	once func()
+}
+
+func (s *between) Swap(ctx context.Context, id limiter.DocID, prev string, next limiter.Record) (limiter.Record, error) {
+	if then := s.once; then != nil && id.Kind != "" {
+		s.once = nil
+		then()
+	}
+	return s.Store.Swap(ctx, id, prev, next)
+}
+
+// testLateEntry: a write to an entry of a provider that is deleted and created anew meanwhile leaves the new entries alone.
+func testLateEntry(t *testing.T, b Backend) {
+	ctx := context.Background()
+	n := newBench(t, b, rate("1000", "10d"))
+	late := &between{Store: n.store, once: func() {
+		if err := n.DeletePolicy(ctx, provider, limiter.Edit{}); err != nil {
+			t.Fatal(err)
+		}
+		n.put(rate("1000", "10d"))
+		n.entry(key1, `{"disabled":true}`)
+		n.put(rate("500", "10d"))
+	}}
+	other := limiter.DocID{Provider: provider, Kind: limiter.KeyEntry, Name: limiter.KeyID("sk-2")}
+	if e, err := limiter.New(late).PutEntry(ctx, other, []byte(`{"label":"late"}`), limiter.Edit{}); !errors.Is(err, limiter.ErrUnknownProvider) {
+		t.Errorf("written to a provider that was deleted: %+v, %v", e, err)
+	}
+	if _, err := n.asks("sk-1"); !errors.Is(err, limiter.ErrKeyDisabled) {
+		t.Errorf("a key that was disabled since: %v", err)
+	}
+	if _, err := n.Entry(ctx, other); !errors.Is(err, limiter.ErrUnknownEntry) {
+		t.Errorf("the late entry: %v", err)
+	}
+}

@@ -75,14 +75,16 @@ func testSlotsAllOrNothing(t *testing.T, b Backend) {
 	n.deny(1, time.Second)
 	n.remaining("rpd", 1)
 	n.settle(p, nil, nil, nil)
+	n.hold(time.Minute, requests(0)) // costs nothing, and takes no slot
+	n.inUse(1)
 	q := n.hold(time.Minute, nil)
 	n.settle(q, nil, nil, nil) // a slot is free, and the month used up
 	if d := n.ask(1); d.Allowed || !slices.Equal(d.Violated(), []string{"rpd"}) {
 		t.Errorf("%+v", d)
 	}
 	n.inUse(1)
-	if id := n.hold(time.Minute, requests(0)); id == "" { // costs nothing, and takes no slot
-		t.Error("no hold")
+	if d := n.askFor(limiter.Ask{Key: "sk-1", Cost: requests(0), Hold: true}); d.Allowed || !slices.Equal(d.Violated(), []string{"rpd"}) {
+		t.Errorf("a hold of unknown cost, though not one more would fit: %+v", d)
 	}
 	n.inUse(1)
 }

@@ -28,6 +28,13 @@ func Run(t *testing.T, b Backend) {
 	for name, test := range map[string]func(*testing.T, Backend){
 		"a denied permit charges nothing":                     testAllOrNothing,
 		"a dry run charges nothing":                           testDryRun,
+		"who reserves nothing":                                testReservesNothing,
+		"who reserves nothing, elsewhere":                     testReservesNothingElsewhere,
+		"a denial after settling":                             testDenialAfterSettling,
+		"a hold of no slots needs a free one":                 testFreeSlotNeeded,
+		"a window far ahead":                                  testFarWindow,
+		"providers are apart":                                 testProvidersApart,
+		"a write to a provider created anew":                  testLateEntry,
 		"a cost of 0 is neither checked nor charged":          testCostZero,
 		"rate timetable":                                      testRateTimetable,
 		"quota timetable":                                     testQuotaTimetable,
@@ -133,7 +140,22 @@ func newBench(t *testing.T, b Backend, limits string) *bench {
 	n := &bench{T: t, Coordinator: limiter.New(store), store: store, set: set}
 	n.at(0)
 	n.put(limits)
+	n.twin(limits)
 	return n
+}
+
+// twin stores the same policy for another provider and charges the key "sk-1" there, so that a store in which providers
+// share counters fails each test that looks at figures.
+func (n *bench) twin(limits string) {
+	n.Helper()
+	const other = "anthropic"
+	ctx := context.Background()
+	if _, err := n.PutPolicy(ctx, other, policy(n, limits), limiter.Edit{}); err != nil {
+		n.Fatal(err)
+	}
+	if d, err := n.Acquire(ctx, limiter.Ask{Provider: other, Key: "sk-1", Model: "m1", Hold: true}); err != nil || !d.Allowed {
+		n.Fatalf("the twin: %+v, %v", d, err)
+	}
 }
 
 // at sets the clock to so long after start.

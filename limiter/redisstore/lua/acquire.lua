@@ -1,8 +1,9 @@
 -- Store.Decide for the asks of one call, in order. An ask is 7 numbers, stamps of policy, key and pool, not-after, mode (0,
 -- 1 for a dry run, n+1 for the n-th hold), 0 or its number among those granted once, and its lines, which are 3 each:
--- terms, counter, cost. The answer has a verdict for each ask and 4 numbers for each line: used, part (of a quota: the end
+-- terms, counter, cost (-1 is a cost of 0 that fits only while one unit would). The answer has a verdict for each ask and 4 numbers for each line: used, part (of a quota: the end
 -- of the window), total, and 1 if the cost fit or would have, plus 2 if not all of it was charged.
 local GRANTED, DENIED, STALE, LATE, DRY, REPEATED = 1, 2, 3, 4, 5, 6
+local abs = math.abs
 
 if held[1] and parse('<d', held[1]) >= seq then
   return {} -- given up by its sender before it came here: undo.lua
@@ -74,7 +75,7 @@ for ask = 1, asks do
         break
       end
       if not s[k + 1] then advance(k, n) end
-      if cost > 0 and a[t + 3] == 0 and cost > a[t + 1] - s[k + 1] - (s[k + 2] > 0 and 1 or 0) then verdict = DENIED end
+      if cost ~= 0 and a[t + 3] == 0 and abs(cost) > a[t + 1] - s[k + 1] - (s[k + 2] > 0 and 1 or 0) then verdict = DENIED end
     end
   end
   o = o + 1
@@ -91,7 +92,7 @@ for ask = 1, asks do
     for j = first, last, 3 do
       local n, k, cost = a[j], 8 * a[j + 1] - 8, a[j + 2]
       local t, u = termsAt + 7 * n, s[k + 1]
-      local flags = (cost == 0 or cost <= a[t + 1] - u - (s[k + 2] > 0 and 1 or 0)) and 1 or 0
+      local flags = (cost == 0 or abs(cost) <= a[t + 1] - u - (s[k + 2] > 0 and 1 or 0)) and 1 or 0
       local write = s[k + 6] and (verdict == DENIED or a[t + 4] == 2)
       if verdict == GRANTED and cost > 0 then
         local v = u + cost

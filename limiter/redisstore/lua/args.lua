@@ -31,7 +31,7 @@ for n = 1, stamps do
 end
 
 -- Terms are 7 numbers each: burst, the most that may be owed, whether a shadow, the kind (0 rate, 1 quota, 2 concurrency);
--- of a rate the change in force: since when, units, per; of a quota its window and 0. a[termsAt+7*n+1] is the first of the n-th.
+-- of a rate the change in force: since when, units, per; of a quota its window and when the next one ends. a[termsAt+7*n+1] is the first of the n-th.
 local termsAt = at - 7
 at = at + 7 * terms
 
