@@ -30,6 +30,7 @@ func Run(t *testing.T, b Backend) {
 		"a dry run charges nothing":                           testDryRun,
 		"who reserves nothing":                                testReservesNothing,
 		"who reserves nothing, elsewhere":                     testReservesNothingElsewhere,
+		"who reserves nothing, without the store":             testReservesNothingAlone,
 		"a denial after settling":                             testDenialAfterSettling,
 		"a hold of no slots needs a free one":                 testFreeSlotNeeded,
 		"a window far ahead":                                  testFarWindow,

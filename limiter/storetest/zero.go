@@ -123,3 +123,23 @@ func testDenialAfterSettling(t *testing.T, b Backend) {
 	}
 	denied(61)
 }
+
+// testReservesNothingAlone: an instance that decides without the store denies who reserves nothing as well.
+func testReservesNothingAlone(t *testing.T, b Backend) {
+	m := newTeam(t, b, 2, `{"limits":{`+afterwards+`}}`)
+	m.cut(true)
+	held := limiter.Ask{Key: "sk-1", Cost: costs("output_tokens", 300), Hold: true}
+	d := m.ask(0, held)
+	if _, err := m.instances[0].Settle(t.Context(), d.PermitID, costs("output_tokens", 900)); err != nil {
+		t.Fatal(err)
+	}
+	if d := m.ask(0, held); d.Allowed || !d.Degraded || d.RetryAfter == 0 {
+		t.Errorf("a hold of nothing, 400 beyond this instance's half: %+v", d)
+	}
+	if d := m.ask(0, limiter.Ask{Key: "sk-1", Cost: costs("output_tokens", 0)}); !d.Allowed || !d.Degraded {
+		t.Errorf("an ask that names the unit as 0: %+v", d)
+	}
+	if d := m.ask(1, held); !d.Allowed || !d.Degraded {
+		t.Errorf("the other instance has its own half: %+v", d)
+	}
+}
