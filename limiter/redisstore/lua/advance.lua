@@ -104,7 +104,12 @@ local function advance(k, n)
   local u, p, m, total, refunds, moved, kept = 0, 0, now, 0, '', false, false
   if a[t + 4] == 1 then
     if raw then u, m, total = parse('<I7I7I7', raw) end
-    if raw and m > now and m <= a[t + 7] then kept = true else u, m, total = 0, a[t + 6], 0 end
+    if raw and m > now and m <= a[t + 7] then
+      kept = true
+    else
+      moved = raw and m > now -- it was in a window far ahead
+      u, m, total = 0, a[t + 6], 0
+    end
   elseif a[t + 4] == 2 then
     m = 0
     if raw then u, m, total = parse('<I7I7I7', raw) end
