@@ -140,20 +140,20 @@ func failed(stderr io.Writer, err error) int {
 
 // settings tell where the flags of the command that runs were given.
 type settings struct {
-	env map[string]string // flag → environment variable, of those that were given there
+	env  map[string]string // flag → environment variable, of those that were given there
+	line map[string]bool   // flags that were given on the command line
 }
 
 // settingsOf finds out where settings come from. An environment variable that is set to nothing counts as not set.
 func settingsOf(parsed *kong.Context) settings {
-	s := settings{env: map[string]string{}}
-	onLine := map[string]bool{}
+	s := settings{env: map[string]string{}, line: map[string]bool{}}
 	for _, p := range parsed.Path {
 		if p.Flag != nil {
-			onLine[p.Flag.Name] = true
+			s.line[p.Flag.Name] = true
 		}
 	}
 	for _, f := range parsed.Flags() {
-		if onLine[f.Name] || len(f.Envs) == 0 {
+		if s.line[f.Name] || len(f.Envs) == 0 {
 			continue
 		}
 		set := slices.IndexFunc(f.Envs, func(env string) bool { return os.Getenv(env) != "" })
@@ -166,6 +166,9 @@ func settingsOf(parsed *kong.Context) settings {
 	}
 	return s
 }
+
+// set reports whether a flag was given, there or in the environment.
+func (s settings) set(flag string) bool { return s.line[flag] || s.env[flag] != "" }
 
 // name is a setting as its user knows it: the flag, or the variable and the flag.
 func (s settings) name(flag string) string {

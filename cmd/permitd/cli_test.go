@@ -70,6 +70,8 @@ func TestUsageErrors(t *testing.T) {
 		{env: "PERMITD_POLICIES=" + bad, want: `PERMITD_POLICIES (--policies): ` + bad + `:4: `},
 		{args: "--nonsense", want: "unknown flag --nonsense"},
 		{args: "--redis-url http://u:secret@x", want: "--redis-url (not shown: it may hold a password): with --redis-mode single it must be redis://"},
+		{args: "--redis-url redis://u:12#secret@x", want: "--redis-url (not shown: it may hold a password): with --redis-mode single it can't be read as it is meant: percent-encode"},
+		{args: "--redis-url redis://u:12?secret@x", want: "--redis-url (not shown: it may hold a password): with --redis-mode single it must be redis://USER:PASSWORD@HOST:PORT/DB, rediss://… or unix://PATH; percent-encode"},
 		{args: "--redis-mode sentinel --redis-url redis://u:secret@x", want: "--redis-url (not shown: it may hold a password): with --redis-mode sentinel it lacks master_name=NAME"},
 		{args: "--redis-mode cluster --redis-url redis://u:secret@x?read_only=true", want: "--redis-url (not shown: it may hold a password): with --redis-mode cluster it asks for replicas"},
 		{args: "--redis-mode cluster --redis-url unix:///x", want: "--redis-url (not shown: it may hold a password): with --redis-mode cluster it must be redis://"},
