@@ -124,7 +124,7 @@ func (c *serveCommand) certificates(given settings, log *slog.Logger) (*certific
 	case c.TLSCert == "":
 		return nil, given.bad("tls-key", c.TLSKey, "needs --tls-cert (PERMITD_TLS_CERT) as well, the PEM file of its certificate")
 	}
-	certs, err := loadCertificates(c.TLSCert, c.TLSKey, log)
+	certs, err := followCertificates(c.TLSCert, c.TLSKey, log)
 	if err != nil {
 		return nil, fmt.Errorf("%s %q, %s %q: must be PEM files of a certificate and its private key: %w",
 			given.name("tls-cert"), c.TLSCert, given.name("tls-key"), c.TLSKey, err)
