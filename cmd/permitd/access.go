@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -24,13 +25,10 @@ type access struct {
 
 // access checks the settings about it.
 func (c *serveCommand) access(given settings, log *slog.Logger) (a access, err error) {
-	if err := a.readTokens(c.Tokens, given, log); err != nil {
-		return a, err
-	}
 	if a.insecure, err = strconv.ParseBool(string(c.InsecureNoAuth)); err != nil {
 		return a, given.bad("insecure-no-auth", string(c.InsecureNoAuth), "must be true or false")
 	}
-	anywhere := a.tokens != nil || a.insecure
+	anywhere := c.Tokens != "" || a.insecure
 	if fault := listenFault(c.Addr, anywhere); fault != "" {
 		return a, given.bad("addr", c.Addr, fault)
 	}
@@ -38,10 +36,18 @@ func (c *serveCommand) access(given settings, log *slog.Logger) (a access, err e
 		return a, given.bad("admin-addr", c.AdminAddr, fault)
 	}
 	a.addr, a.adminAddr = c.Addr, c.AdminAddr
+	if err := a.readTokens(c.Tokens, given, log); err != nil {
+		return a, err
+	}
 	if a.proxies, err = parseProxies(c.TrustedProxies); err != nil {
 		return a, given.bad("trusted-proxies", c.TrustedProxies, err.Error())
 	}
 	return a, nil
+}
+
+// reachable reports whether other machines may reach permitd.
+func (a access) reachable() bool {
+	return !onLoopback(a.addr) || a.adminAddr != "" && !onLoopback(a.adminAddr)
 }
 
 // guarded reports whether a listener is closed to web pages: when nothing but its being on loopback protects it.
@@ -55,6 +61,9 @@ func (a access) warn(log *slog.Logger) {
 	case a.insecure:
 		log.Warn("running without tokens: whoever reaches permitd may do everything; set --tokens")
 	}
+	if a.file != nil {
+		a.file.warn(log)
+	}
 	warnOfShort(a.list, log)
 }
 
@@ -64,13 +73,19 @@ func (a *access) readTokens(setting string, given settings, log *slog.Logger) (e
 		return nil
 	}
 	if path, ok := strings.CutPrefix(setting, "@"); ok {
-		if a.file, a.list, err = loadTokens(path, log); err != nil {
+		a.file, err = followTokens(path, a.reachable(), log)
+		var unread *unreadError
+		switch {
+		case errors.As(err, &unread):
+			return given.bad("tokens", setting, "must be a file that can be read: "+unread.err.Error())
+		case err != nil:
 			return given.bad("tokens", setting, err.Error())
 		}
-		a.tokens = a.file.tokens
+		a.tokens, a.list = a.file.tokens, a.file.list
 		return nil
 	}
-	if a.list, err = api.ParseTokens(setting); err != nil {
+	a.list, err = parseTokens(setting, a.reachable())
+	if err != nil {
 		hint := ""
 		if !strings.Contains(setting, ":") {
 			hint = "; a file is given as @FILE"
@@ -79,15 +94,6 @@ func (a *access) readTokens(setting string, given settings, log *slog.Logger) (e
 	}
 	a.tokens = api.NewTokens(a.list)
 	return nil
-}
-
-// warnOfShort names tokens that may be guessed.
-func warnOfShort(list []api.Token, log *slog.Logger) {
-	for i, t := range list {
-		if t.Short {
-			log.Warn(fmt.Sprintf("a token has fewer than %d characters and may be guessed: make one with openssl rand -hex 32", api.ShortToken), "entry", i+1, "name", t.Name)
-		}
-	}
 }
 
 // listenFault says what is wrong with an address to listen on, or "".

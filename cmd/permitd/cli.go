@@ -34,12 +34,12 @@ type cli struct {
 type serveCommand struct {
 	Addr           string `env:"PERMITD_ADDR" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where to listen; without tokens on loopback only: 127.0.0.1, [::1] or localhost. Port 0 picks a free one; the bound address is printed when ready."`
 	AdminAddr      string `name:"admin-addr" env:"PERMITD_ADMIN_ADDR" placeholder:"HOST:PORT" help:"Where to listen for all but permits, so that --addr has nothing but /v1/permits and the health routes. They are on both."`
-	Tokens         string `env:"PERMITD_TOKENS" placeholder:"LIST" help:"Who may use permitd: role:name:token, separated by commas or newlines, or @FILE, which is read again when it changes and keeps tokens out of the process list. Roles: permits (ask for permits), viewer (read everything else, and preview), operator (everything). A token may be given as sha256: and its SHA-256 in hex. Names are A-Z a-z 0-9 . _ -, and unique."`
+	Tokens         string `env:"PERMITD_TOKENS" placeholder:"LIST" help:"Who may use permitd: role:name:token, separated by commas or newlines, or @FILE, which is read again when it changes, and at SIGHUP, and keeps tokens out of the process list; it ends with a newline. Roles: permits (ask for permits), viewer (read everything else, and preview), operator (everything). A token may be given as sha256: and its SHA-256 in hex. One of fewer than 16 characters is refused when permitd listens beyond loopback. Names are A-Z a-z 0-9 . _ -, and unique."`
 	InsecureNoAuth toggle `name:"insecure-no-auth" env:"PERMITD_INSECURE_NO_AUTH" default:"false" help:"Listen beyond loopback without tokens, so that whoever reaches permitd may do everything."`
 	TrustedProxies string `name:"trusted-proxies" env:"PERMITD_TRUSTED_PROXIES" placeholder:"LIST" help:"Addresses and CIDRs of proxies, separated by commas, whose X-Forwarded-For says who the client is. It is not believed from others."`
 	TLSCert        string `name:"tls-cert" env:"PERMITD_TLS_CERT" placeholder:"FILE" help:"PEM file of the certificate and its chain; makes permitd speak HTTPS. Read again when it changes."`
 	TLSKey         string `name:"tls-key" env:"PERMITD_TLS_KEY" placeholder:"FILE" help:"PEM file of the certificate's private key. Read again when it changes."`
-	RedisURL       string `name:"redis-url" env:"PERMITD_REDIS_URL" placeholder:"URL" help:"The Redis that instances share: redis://USER:PASSWORD@HOST:PORT/DB, rediss:// for TLS, or unix://PATH. Of sentinels: redis://HOST:PORT/DB?master_name=NAME&addr=HOST:PORT; of a cluster: redis://USER:PASSWORD@HOST:PORT?addr=HOST:PORT. Without one, counters and policies are in memory: for one instance, and gone at exit."`
+	RedisURL       string `name:"redis-url" env:"PERMITD_REDIS_URL" placeholder:"URL" help:"The Redis that instances share: redis://USER:PASSWORD@HOST:PORT/DB, rediss:// for TLS, or unix://PATH; in a password write / as %2F, # as %23, ? as %3F, % as %25. Of sentinels: redis://HOST:PORT/DB?master_name=NAME&addr=HOST:PORT; of a cluster: redis://USER:PASSWORD@HOST:PORT?addr=HOST:PORT. Without one, counters and policies are in memory: for one instance, and gone at exit."`
 	RedisMode      string `name:"redis-mode" env:"PERMITD_REDIS_MODE" default:"single" placeholder:"MODE" help:"How Redis is set up, and so whom --redis-url names: single, sentinel (the sentinels of a primary) or cluster (some of its nodes)."`
 	RedisPrefix    string `name:"redis-prefix" env:"PERMITD_REDIS_PREFIX" default:"permitd" placeholder:"NAME" help:"First part of every key in Redis."`
 	Policies       string `env:"PERMITD_POLICIES" placeholder:"FILE" help:"YAML file of policies. Without one, permitd starts with its built-in starter policies."`
@@ -140,20 +140,20 @@ func failed(stderr io.Writer, err error) int {
 
 // settings tell where the flags of the command that runs were given.
 type settings struct {
-	env map[string]string // flag → environment variable, of those that were given there
+	env  map[string]string // flag → environment variable, of those that were given there
+	line map[string]bool   // flags that were given on the command line
 }
 
 // settingsOf finds out where settings come from. An environment variable that is set to nothing counts as not set.
 func settingsOf(parsed *kong.Context) settings {
-	s := settings{env: map[string]string{}}
-	onLine := map[string]bool{}
+	s := settings{env: map[string]string{}, line: map[string]bool{}}
 	for _, p := range parsed.Path {
 		if p.Flag != nil {
-			onLine[p.Flag.Name] = true
+			s.line[p.Flag.Name] = true
 		}
 	}
 	for _, f := range parsed.Flags() {
-		if onLine[f.Name] || len(f.Envs) == 0 {
+		if s.line[f.Name] || len(f.Envs) == 0 {
 			continue
 		}
 		set := slices.IndexFunc(f.Envs, func(env string) bool { return os.Getenv(env) != "" })
@@ -166,6 +166,9 @@ func settingsOf(parsed *kong.Context) settings {
 	}
 	return s
 }
+
+// set reports whether a flag was given, there or in the environment.
+func (s settings) set(flag string) bool { return s.line[flag] || s.env[flag] != "" }
 
 // name is a setting as its user knows it: the flag, or the variable and the flag.
 func (s settings) name(flag string) string {

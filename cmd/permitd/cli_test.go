@@ -12,6 +12,7 @@ func TestUsageErrors(t *testing.T) {
 	bad := file(t, "bad.yaml", "providers:\n  openrouter:\n    limits:\n      rpm: {scope: key, kind: rate, amount: 0, per: 1m}\n")
 	cert, _ := certificate(t, "a")
 	badTokens := file(t, "tokens", "# of the team\npermits:a:first-secret\n\nviewer:a:other-secret\n")
+	pipe := namedPipe(t)
 	loopback := "without tokens permitd listens on loopback only, 127.0.0.1:PORT, [::1]:PORT or localhost:PORT: set --tokens, or --insecure-no-auth"
 	hostPort := "must be HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:8080"
 	for _, tt := range []struct {
@@ -45,6 +46,9 @@ func TestUsageErrors(t *testing.T) {
 		{args: "--tokens @missing", want: `--tokens "@missing": must be a file that can be read: no such file or directory`},
 		{args: "--tokens @.", want: `--tokens "@.": must be a file that can be read: is a directory`},
 		{args: "--tokens @", want: `--tokens "@": must be a file that can be read: `},
+		{args: "--tokens @" + pipe, want: `--tokens "@` + pipe + `": must be a file that can be read: it is a named pipe: give a regular file`},
+		{args: "--tokens @/dev/zero", want: `--tokens "@/dev/zero": must be a file that can be read: it is a device or a socket: give a regular file`},
+		{args: "--tls-cert " + pipe + " --tls-key " + pipe, want: `--tls-cert "` + pipe + `", --tls-key "` + pipe + `": must be PEM files of a certificate and its private key: ` + pipe + ": it is a named pipe"},
 		{args: "--tokens @" + badTokens, want: `--tokens "@` + badTokens + `": entry 2 (a): an earlier entry has this name`},
 		{args: "--tokens permits:a:short --drain-delay x", want: `--drain-delay "x": `},
 		{args: "--tokens permits:a:first-secret, viewer:b:other-secret", want: "unexpected argument (not shown: it may be a token): put the whole list of --tokens in quotes"},
@@ -70,6 +74,8 @@ func TestUsageErrors(t *testing.T) {
 		{env: "PERMITD_POLICIES=" + bad, want: `PERMITD_POLICIES (--policies): ` + bad + `:4: `},
 		{args: "--nonsense", want: "unknown flag --nonsense"},
 		{args: "--redis-url http://u:secret@x", want: "--redis-url (not shown: it may hold a password): with --redis-mode single it must be redis://"},
+		{args: "--redis-url redis://u:12#secret@x", want: "--redis-url (not shown: it may hold a password): with --redis-mode single it can't be read as it is meant: percent-encode"},
+		{args: "--redis-url redis://u:12?secret@x", want: "--redis-url (not shown: it may hold a password): with --redis-mode single it must be redis://USER:PASSWORD@HOST:PORT/DB, rediss://… or unix://PATH; percent-encode"},
 		{args: "--redis-mode sentinel --redis-url redis://u:secret@x", want: "--redis-url (not shown: it may hold a password): with --redis-mode sentinel it lacks master_name=NAME"},
 		{args: "--redis-mode cluster --redis-url redis://u:secret@x?read_only=true", want: "--redis-url (not shown: it may hold a password): with --redis-mode cluster it asks for replicas"},
 		{args: "--redis-mode cluster --redis-url unix:///x", want: "--redis-url (not shown: it may hold a password): with --redis-mode cluster it must be redis://"},

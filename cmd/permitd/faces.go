@@ -48,6 +48,13 @@ func open(cfg *config, c *limiter.Coordinator, store limiter.Store, throttle api
 			return up
 		})
 	}
+	metrics.WatchFiles(func() map[string]bool {
+		failed := map[string]bool{}
+		for _, f := range cfg.files() {
+			failed[f.name] = f.failed.Load()
+		}
+		return failed
+	})
 	for _, one := range all {
 		l, err := net.Listen("tcp", one.addr)
 		if err != nil {

@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"os/signal"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/permitd/permitd/limiter"
@@ -21,6 +24,9 @@ const finishTime = 10 * time.Second
 const leaveTime = time.Second
 
 func (c *serveCommand) run(ctx context.Context, given settings, stdout, stderr io.Writer) int {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	cfg, err := c.config(given, stderr)
 	if err != nil {
 		for line := range strings.Lines(err.Error()) {
@@ -28,14 +34,14 @@ func (c *serveCommand) run(ctx context.Context, given settings, stdout, stderr i
 		}
 		return exitUsage
 	}
-	if err := serve(ctx, cfg, stdout); err != nil {
+	if err := serve(ctx, cfg, hangup, stdout); err != nil {
 		return failed(stderr, err)
 	}
 	return exitOK
 }
 
-// serve runs permitd until ctx ends, and then drains it.
-func serve(ctx context.Context, cfg *config, stdout io.Writer) error {
+// serve runs permitd until ctx ends, and then drains it. A hangup has files read again.
+func serve(ctx context.Context, cfg *config, hangup <-chan os.Signal, stdout io.Writer) error {
 	cfg.warn(cfg.log)
 	for _, w := range cfg.policies.Warnings {
 		cfg.log.Warn("policies", "file", w.File, "line", w.Line, "warning", w.Message)
@@ -68,14 +74,41 @@ func serve(ctx context.Context, cfg *config, stdout io.Writer) error {
 			coordinator.Attend(serving, moduleVersion())
 		}
 	})
-	if cfg.file != nil {
-		beside.Go(func() { cfg.file.follow(serving) })
+	for _, f := range cfg.files() {
+		beside.Go(func() { f.run(serving) })
 	}
+	beside.Go(func() { cfg.readAgain(serving, hangup) })
 	err = all.serve(ctx, cfg, stdout)
 	leaving, left := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
 	defer left()
 	coordinator.Leave(leaving)
 	return err
+}
+
+// files are those that are followed.
+func (cfg *config) files() (all []*followed) {
+	if cfg.file != nil {
+		all = append(all, cfg.file.followed)
+	}
+	if cfg.certificates != nil {
+		all = append(all, cfg.certificates.followed)
+	}
+	return all
+}
+
+// readAgain has the files read at each hangup, until ctx ends.
+func (cfg *config) readAgain(ctx context.Context, hangup <-chan os.Signal) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangup:
+			cfg.log.Info("hangup: reading files again", "files", len(cfg.files()))
+			for _, f := range cfg.files() {
+				f.readAgain()
+			}
+		}
+	}
 }
 
 // seed stores policies of providers that the store does not know.

@@ -20,13 +20,14 @@ import (
 // config is what serve runs by, checked.
 type config struct {
 	access
-	certificates *certificates      // nil: plain HTTP
-	redis        redisclient.Config // without a URL: in memory
-	redisPrefix  string
-	policies     *policyfile.File
-	minInstances int
-	drainDelay   time.Duration
-	log          *slog.Logger
+	certificates   *certificates      // nil: plain HTTP
+	redis          redisclient.Config // without a URL: in memory
+	redisPrefix    string
+	policies       *policyfile.File
+	minInstances   int
+	instancesKnown bool // minInstances was given
+	drainDelay     time.Duration
+	log            *slog.Logger
 }
 
 // maxDrainDelay is longer than any load balancer takes to notice.
@@ -50,6 +51,7 @@ func (c *serveCommand) config(given settings, stderr io.Writer) (*config, error)
 	if err != nil || cfg.minInstances < 1 || cfg.minInstances > limiter.MaxInstances {
 		return nil, given.bad("min-instances", c.MinInstances, "must be a whole number from 1 to 10000")
 	}
+	cfg.instancesKnown = given.set("min-instances")
 	if cfg.certificates, err = c.certificates(given, cfg.log); err != nil {
 		return nil, err
 	}
@@ -122,7 +124,7 @@ func (c *serveCommand) certificates(given settings, log *slog.Logger) (*certific
 	case c.TLSCert == "":
 		return nil, given.bad("tls-key", c.TLSKey, "needs --tls-cert (PERMITD_TLS_CERT) as well, the PEM file of its certificate")
 	}
-	certs, err := loadCertificates(c.TLSCert, c.TLSKey, log)
+	certs, err := followCertificates(c.TLSCert, c.TLSKey, log)
 	if err != nil {
 		return nil, fmt.Errorf("%s %q, %s %q: must be PEM files of a certificate and its private key: %w",
 			given.name("tls-cert"), c.TLSCert, given.name("tls-key"), c.TLSKey, err)

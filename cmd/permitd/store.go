@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,26 +42,37 @@ func standIn(clock func() limiter.Instant) limiter.Store {
 }
 
 // joinAtStart has the store take part. Where Redis does not answer, permits are answered without it, by the file of policies,
-// until it is joined later.
+// until it is joined later. One that can't be used as the settings have it is an error.
 func joinAtStart(ctx context.Context, cfg *config, store limiter.Store, c *limiter.Coordinator) (joined bool, err error) {
 	err = join(ctx, cfg, store, c)
 	for begin := time.Now(); away(err) && ctx.Err() == nil && time.Since(begin) < startPatience; {
 		time.Sleep(startPatience / 20)
 		err = join(ctx, cfg, store, c)
 	}
-	switch {
-	case err == nil || ctx.Err() != nil:
+	if err == nil || ctx.Err() != nil {
 		return err == nil, nil
-	case !away(err):
-		return false, fmt.Errorf("can't use this Redis (is --redis-url right?): %w", err)
+	}
+	if cause := cmp.Or(cfg.redis.Diagnose(ctx), refusal(err)); cause != nil && ctx.Err() == nil {
+		return false, fmt.Errorf("can't use this Redis (is --redis-url right?): %w", cause)
 	}
 	cfg.log.Warn("Redis does not answer: starting without it; permits are answered by the file of policies, as on_store_failure says, until it does", "error", err)
+	if !cfg.instancesKnown {
+		cfg.log.Warn("without --min-instances each instance grants the whole limit until Redis answers: set it to how many instances you run")
+	}
 	for _, docs := range cfg.policies.Providers {
 		if err := c.Assume(docs); err != nil {
 			return false, err
 		}
 	}
 	return false, nil
+}
+
+// refusal is the error itself, unless it is that Redis does not answer.
+func refusal(err error) error {
+	if away(err) {
+		return nil
+	}
+	return err
 }
 
 // joinPause is how often a Redis is tried that did not answer at start.

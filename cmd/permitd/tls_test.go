@@ -106,46 +106,57 @@ func TestTLS(t *testing.T) {
 	eventually(t, func() bool { name, _ := i.shown(); return name == "second" })
 }
 
-// TestCertificatesAreReadWhenTheyChange goes through the schedule second by second.
+// TestCertificatesAreReadWhenTheyChange goes through the schedule look by look.
 func TestCertificatesAreReadWhenTheyChange(t *testing.T) {
 	cert, key := certificate(t, "first")
 	log := &buffer{}
-	c, err := loadCertificates(cert, key, slog.New(slog.NewTextHandler(log, nil)))
+	c, err := followCertificates(cert, key, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	now := c.looked
-	c.now = func() time.Time { return now }
-	name := func() string {
+	check := func(want string, logged int) {
+		t.Helper()
+		c.look(t.Context(), false)
 		got, err := c.get(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		leaf, err := x509.ParseCertificate(got.Certificate[0])
-		if err != nil {
-			t.Fatal(err)
-		}
-		return leaf.Subject.CommonName
-	}
-	check := func(after time.Duration, want string, logged int) {
-		t.Helper()
-		now = now.Add(after)
-		if got := name(); got != want {
-			t.Errorf("shows %s, want %s", got, want)
+		if err != nil || leaf.Subject.CommonName != want {
+			t.Errorf("shows %s, want %s: %v", leaf.Subject.CommonName, want, err)
 		}
 		if n := strings.Count(log.String(), "can't be used"); n != logged {
 			t.Errorf("logged %d failures, want %d", n, logged)
 		}
+		if c.failed.Load() && logged == 0 {
+			t.Error("shows a failure that was none")
+		}
 	}
 	issue(t, "second", cert, key)
-	check(999*time.Millisecond, "first", 0)
-	check(time.Millisecond, "second", 0)
+	check("first", 0) // it may still be being written
+	check("second", 0)
 	if err := os.Remove(key); err != nil {
 		t.Fatal(err)
 	}
-	check(time.Second, "second", 1)
-	check(time.Second, "second", 1) // the same bad state is not told again
+	check("second", 0)
+	check("second", 1)
+	check("second", 1) // the same bad state is not told again
+	if !c.failed.Load() {
+		t.Error("does not show the failure")
+	}
 	issue(t, "third", cert, key)
-	check(time.Second, "third", 1)
-	check(time.Hour, "third", 1)
+	check("second", 1)
+	check("third", 1)
+	if c.failed.Load() {
+		t.Error("shows a failure that is over")
+	}
+	chain, err := os.ReadFile(cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(cert, append(chain, chain[:len(chain)/2]...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check("third", 1)
+	check("third", 2) // a chain that is cut off
 }

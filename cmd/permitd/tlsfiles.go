@@ -1,78 +1,55 @@
 package main
 
 import (
+	"bytes"
 	"crypto/tls"
+	"encoding/pem"
+	"fmt"
 	"log/slog"
-	"os"
-	"sync"
-	"time"
+	"sync/atomic"
 )
 
-// certificates hands out the certificate of two PEM files, and follows the files when they change. Files that can't be
-// used leave the certificate as it was.
+// certificates hands out the certificate of two PEM files that are followed.
 type certificates struct {
-	certPath, keyPath string
-	log               *slog.Logger
-	now               func() time.Time
-
-	mu      sync.Mutex
-	current *tls.Certificate
-	seen    [2]stamp // of the files when they were last read
-	looked  time.Time
+	*followed
+	current atomic.Pointer[tls.Certificate]
 }
 
-// stamp tells one version of a file from the next.
-type stamp struct {
-	modified time.Time
-	size     int64
+func followCertificates(certPath, keyPath string, log *slog.Logger) (*certificates, error) {
+	c := &certificates{}
+	var err error
+	c.followed, err = follow("certificate", log, c.take, certPath, keyPath)
+	return c, err
 }
 
-// lookEvery is how often the files are looked at, at most.
-const lookEvery = time.Second
-
-func loadCertificates(certPath, keyPath string, log *slog.Logger) (*certificates, error) {
-	c := &certificates{certPath: certPath, keyPath: keyPath, log: log, now: time.Now}
-	c.looked, c.seen = c.now(), c.stamps()
-	cert, err := tls.LoadX509KeyPair(certPath, keyPath)
-	if err != nil {
-		return nil, err
+func (c *certificates) take(texts [][]byte) error {
+	for _, text := range texts {
+		if err := whole(text); err != nil {
+			return err
+		}
 	}
-	c.current = &cert
-	return c, nil
+	cert, err := tls.X509KeyPair(texts[0], texts[1])
+	if err != nil {
+		return err
+	}
+	c.current.Store(&cert)
+	return nil
+}
+
+// whole returns an error if a block in a PEM file can't be read, as the last of one that is cut off. Without it the rest
+// would do, which may be part of a chain.
+func whole(text []byte) error {
+	begun, blocks := bytes.Count(text, []byte("-----BEGIN ")), 0
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		blocks++
+	}
+	if blocks < begun {
+		return fmt.Errorf("of %d blocks in a PEM file %d can be read: it may be cut off", begun, blocks)
+	}
+	return nil
 }
 
 // get is a tls.Config's GetCertificate.
 func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if now := c.now(); now.Sub(c.looked) >= lookEvery {
-		c.looked = now
-		c.refresh()
-	}
-	return c.current, nil
-}
-
-// refresh reads the files if they changed. Each version is tried once, so that a bad one is logged once.
-func (c *certificates) refresh() {
-	stamps := c.stamps() // before reading: a change in between is seen next time
-	if stamps == c.seen {
-		return
-	}
-	c.seen = stamps
-	cert, err := tls.LoadX509KeyPair(c.certPath, c.keyPath)
-	if err != nil {
-		c.log.Error("the changed TLS files can't be used; the certificate stays as it was", "cert", c.certPath, "key", c.keyPath, "error", err)
-		return
-	}
-	c.current = &cert
-	c.log.Info("TLS certificate read again", "cert", c.certPath)
-}
-
-func (c *certificates) stamps() (s [2]stamp) {
-	for i, path := range []string{c.certPath, c.keyPath} {
-		if info, err := os.Stat(path); err == nil {
-			s[i] = stamp{info.ModTime(), info.Size()}
-		}
-	}
-	return s
+	return c.current.Load(), nil
 }

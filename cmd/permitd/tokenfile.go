@@ -1,99 +1,83 @@
 package main
 
 import (
-	"context"
-	"crypto/sha256"
+	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
-	"time"
 
 	"github.com/permitd/permitd/api"
 )
 
-// tokenFile follows a file of tokens when it changes. One that can't be used leaves the tokens as they were.
+// tokenFile is a list of tokens in a file that is followed.
 type tokenFile struct {
-	path   string
-	log    *slog.Logger
-	tokens *api.Tokens
-	tried  edition // what was last taken up, or refused
-	seen   edition // at the last look
+	*followed
+	tokens    *api.Tokens
+	reachable bool        // by other machines, so that no token may be short
+	list      []api.Token // that is in force
+	cutOff    bool        // its last line does not end
 }
 
-// edition tells one state of a file from the next, without holding its text.
-type edition [sha256.Size]byte
+// errCutOff is why a file is not taken up whose last line does not end.
+var errCutOff = errors.New("the last line does not end with a newline, so the file may be cut off: add one")
 
-// maxTokenFile is more than the longest list takes.
-const maxTokenFile = 1 << 20
+// followTokens reads the file for the first time. One that may be cut off is taken then, since there are no tokens from
+// before that could stay.
+func followTokens(path string, reachable bool, log *slog.Logger) (*tokenFile, error) {
+	f := &tokenFile{reachable: reachable}
+	var err error
+	f.followed, err = follow("tokens", log, f.take, path)
+	return f, err
+}
 
-func loadTokens(path string, log *slog.Logger) (*tokenFile, []api.Token, error) {
-	f := &tokenFile{path: path, log: log}
-	list, is, err := f.read()
+func (f *tokenFile) take(texts [][]byte) error {
+	list, err := parseTokens(string(texts[0]), f.reachable)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	f.tokens, f.tried, f.seen = api.NewTokens(list), is, is
-	return f, list, nil
-}
-
-// follow looks at the file once a second until ctx ends.
-func (f *tokenFile) follow(ctx context.Context) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			f.look()
-		}
+	cutOff := !bytes.HasSuffix(texts[0], []byte("\n"))
+	if f.tokens == nil {
+		f.tokens, f.list, f.cutOff = api.NewTokens(list), list, cutOff
+		return nil
 	}
-}
-
-// look takes up what is in the file when two looks found the same, for the first may have come while it was being
-// written. Each edition is tried once, so that a bad one is logged once.
-func (f *tokenFile) look() {
-	list, is, err := f.read()
-	settled := is == f.seen
-	f.seen = is
-	if !settled || is == f.tried {
-		return
-	}
-	f.tried = is
-	if err != nil {
-		f.log.Error("the changed token file can't be used; the tokens stay as they were", "file", f.path, "error", err)
-		return
+	if cutOff {
+		return errCutOff
 	}
 	f.tokens.Replace(list)
-	f.log.Info("tokens read again", "file", f.path, "tokens", len(list))
+	f.list, f.cutOff = list, false
 	warnOfShort(list, f.log)
+	return nil
 }
 
-func (f *tokenFile) read() ([]api.Token, edition, error) {
-	text, err := readFile(f.path)
-	if err != nil {
-		err = fmt.Errorf("must be a file that can be read: %w", err)
-		return nil, sha256.Sum256([]byte(err.Error())), err
+// warn tells at the start what is unwise about the file.
+func (f *tokenFile) warn(log *slog.Logger) {
+	if f.cutOff {
+		log.Warn("the token file does not end with a newline: it may be cut off, and no change is taken up that does not end with one", "file", f.paths[0])
 	}
-	list, err := api.ParseTokens(string(text))
-	return list, sha256.Sum256(text), err
 }
 
-// readFile reads a file that may be so long.
-func readFile(path string) ([]byte, error) {
-	r, err := os.Open(path)
+// parseTokens reads a list. Where other machines reach permitd, none may be short.
+func parseTokens(text string, reachable bool) ([]api.Token, error) {
+	list, err := api.ParseTokens(text)
 	if err != nil {
-		return nil, reason(err)
+		return nil, err
 	}
-	defer r.Close()
-	text, err := io.ReadAll(io.LimitReader(r, maxTokenFile+1))
-	if err != nil {
-		return nil, reason(err)
+	for i, t := range list {
+		if t.Short && reachable {
+			return nil, fmt.Errorf("entry %d (%s): beyond loopback %s", i+1, t.Name, guessable)
+		}
 	}
-	if len(text) > maxTokenFile {
-		return nil, errors.New("it is longer than 1 MiB")
+	return list, nil
+}
+
+// guessable is what is said of a short token.
+var guessable = fmt.Sprintf("a token of fewer than %d characters may be guessed: make one with openssl rand -hex 32", api.ShortToken)
+
+// warnOfShort names tokens that may be guessed.
+func warnOfShort(list []api.Token, log *slog.Logger) {
+	for i, t := range list {
+		if t.Short {
+			log.Warn(guessable, "entry", i+1, "name", t.Name)
+		}
 	}
-	return text, nil
 }

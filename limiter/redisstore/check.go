@@ -1,7 +1,6 @@
 package redisstore
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -10,6 +9,8 @@ import (
 	"sync"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/permitd/permitd/limiter/redisstore/redisclient"
 )
 
 // Check asks Redis, every master of a cluster, whether it is fit to hold limits. The error says why it is not, or that
@@ -42,24 +43,18 @@ func (s *Store) Check(ctx context.Context) (warnings []string, err error) {
 }
 
 // check asks one server, which should be set up in a certain way.
-func (s *Store) check(ctx context.Context, c redis.Cmdable, mode string) (warnings []string, err error) {
-	text, err := c.Info(ctx).Result()
+func (s *Store) check(ctx context.Context, c redis.Cmdable, setup string) (warnings []string, err error) {
+	info, err := redisclient.Info(ctx, c)
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
-	info := map[string]string{}
-	for line := range strings.Lines(text) {
-		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
-			info[name] = value
-		}
-	}
-	return judge(info, mode)
+	return judge(info, setup)
 }
 
 // judge reads what INFO says.
-func judge(info map[string]string, mode string) (warnings []string, err error) {
-	if is := info["redis_mode"]; is != "" && is != mode {
-		return nil, fmt.Errorf("its mode is %s: set --redis-mode to %s", is, cmp.Or(map[string]string{"standalone": "single"}[is], is))
+func judge(info map[string]string, setup string) (warnings []string, err error) {
+	if err := redisclient.CheckSetup(info, setup); err != nil {
+		return nil, err
 	}
 	version := info["redis_version"]
 	major, _, _ := strings.Cut(version, ".")

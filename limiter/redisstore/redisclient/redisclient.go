@@ -37,6 +37,9 @@ type Config struct {
 
 // Check says what is wrong with the URL.
 func (c Config) Check() error {
+	if rawCharacters(c.URL) {
+		return &configError{"can't be read as it is meant: " + encode}
+	}
 	var err error
 	switch c.Mode {
 	case Single, "":
@@ -52,21 +55,8 @@ func (c Config) Check() error {
 	if err == nil || errors.As(err, &own) {
 		return err
 	}
-	return errors.New(forms[c.Mode]) // what go-redis says may repeat the URL
+	return c.unreadable()
 }
-
-// forms is what URLs have to look like.
-var forms = map[Mode]string{
-	"":       "must be redis://USER:PASSWORD@HOST:PORT/DB, rediss://… or unix://PATH",
-	Single:   "must be redis://USER:PASSWORD@HOST:PORT/DB, rediss://… or unix://PATH",
-	Sentinel: "must be redis://HOST:PORT/DB?master_name=NAME&addr=HOST:PORT, or rediss://…, with the addresses of sentinels",
-	Cluster:  "must be redis://USER:PASSWORD@HOST:PORT?addr=HOST:PORT, or rediss://…, with the addresses of nodes",
-}
-
-// configError is a fault of a URL that go-redis would take.
-type configError struct{ text string }
-
-func (e *configError) Error() string { return e.text }
 
 // Connect makes a client that waits for no reply for longer than timeout, and for a connection 5/8 of that. (One takes
 // well under a millisecond in one data centre, and a few with TLS.) It waits for nothing itself. The error is that of

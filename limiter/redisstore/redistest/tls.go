@@ -28,7 +28,11 @@ var ownAuthority = sync.OnceValues(func() (*authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &authority{dir: dir, cert: &x509.Certificate{
+	return newAuthority(dir)
+})
+
+func newAuthority(dir string) (a *authority, err error) {
+	a = &authority{dir: dir, cert: &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "redistest"}, NotAfter: time.Now().Add(24 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}}
@@ -36,7 +40,7 @@ var ownAuthority = sync.OnceValues(func() (*authority, error) {
 		return nil, err
 	}
 	return a, a.write("ca", a.cert, a.key)
-})
+}
 
 // write signs a certificate and writes it, and its key, to files.
 func (a *authority) write(name string, cert *x509.Certificate, key *ecdsa.PrivateKey) error {
@@ -78,6 +82,21 @@ func TLS(t testing.TB) (port string, settings []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return a.settings(t)
+}
+
+// UntrustedTLS is TLS with a certificate of an authority that nobody trusts.
+func UntrustedTLS(t testing.TB) (port string, settings []string) {
+	t.Helper()
+	a, err := newAuthority(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a.settings(t)
+}
+
+func (a *authority) settings(t testing.TB) (port string, settings []string) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
