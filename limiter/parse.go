@@ -261,9 +261,9 @@ func (n *node) zone(into **time.Location) {
 	if !n.str(&s) {
 		return
 	}
-	z, err := time.LoadLocation(s)
-	if err != nil || s == "" || s == "Local" {
-		n.fail("unknown time zone %q; name one of the IANA database, such as America/Los_Angeles or UTC", s)
+	z, err := loadZone(s)
+	if err != nil {
+		n.fail("%v", err)
 		return
 	}
 	*into = z

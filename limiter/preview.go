@@ -45,7 +45,7 @@ func (c *Coordinator) proposed(ctx context.Context, provider string, p *Policy) 
 	}
 	next, _ := r.nextPolicy(p)
 	next.At = c.now()
-	v, err := newPolicyView(next.Stamped())
+	v, err := newPolicyView(provider, next.Stamped())
 	return v, r, err
 }
 
