@@ -232,6 +232,10 @@ func (n *node) models(into *Models) {
 			item.fail("a glob must be 1 to %d printable characters, %q after it", MaxModelLen, "!")
 			continue
 		}
+		if n := strings.Count(glob, "*"); n > maxStars {
+			item.fail("has %d times %q; a glob may have it at most %d times: leave out those beside one another, or write several globs", n, "*", maxStars)
+			continue
+		}
 		*into = append(*into, glob)
 	}
 }

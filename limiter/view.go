@@ -12,6 +12,9 @@ type policyView struct {
 	record Record
 	policy *Policy
 	terms  []*Terms // of policy.Limits, without overrides
+
+	globs   bool // some limit has models
+	matches matches
 }
 
 // newPolicyView returns the view of a provider's record, or an [*UnreadableError].
@@ -23,6 +26,7 @@ func newPolicyView(provider string, r Record) (*policyView, error) {
 	v := &policyView{record: r, policy: p, terms: make([]*Terms, len(p.Limits))}
 	for i, l := range p.Limits {
 		v.terms[i] = v.newTerms(l, "", nil)
+		v.globs = v.globs || len(l.Models) > 0
 	}
 	return v, nil
 }
