@@ -5,7 +5,7 @@ FUZZTIME    ?= 5s
 STATICCHECK  = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PACKAGES     = ./...
 
-.PHONY: ci build fmt vet lint vuln test fuzz bench proof compose faults
+.PHONY: ci build fmt vet lint vuln test fuzz bench proof compose faults zones
 
 ci: fmt vet lint vuln test fuzz bench
 
@@ -49,3 +49,8 @@ compose:
 # Some of the ways in which Redis fails, under load; scripts/faults tries all of them, scripts/soak at random.
 faults:
 	scripts/faults --short
+
+# The time zones that policies may name, as of the Go that is installed.
+zones:
+	cp "$$($(GO) env GOROOT)/lib/time/zoneinfo.zip" limiter/zoneinfo.zip
+	chmod 644 limiter/zoneinfo.zip

@@ -56,7 +56,7 @@ func (s entryRoutes) page(c echo.Context) error {
 		if i > 0 {
 			text = append(text, ',')
 		}
-		text = append(appendEntry(text, e), '}')
+		text = append(appendUnreadable(appendEntry(text, e), e.Unreadable), '}')
 	}
 	text = appendNext(text, s.list, next)
 	c.Response().Header().Set("Cache-Control", "no-store")

@@ -87,6 +87,9 @@ var table = []struct {
 		status: http.StatusServiceUnavailable, name: "store-unavailable", title: "Store unavailable",
 		detail: "permitd can't reach its store and nothing was charged: ask again after Retry-After", retryAfter: time.Second,
 	}},
+	{limiter.ErrUnreadable, problem{ // detailOf names the document and the cause
+		status: http.StatusServiceUnavailable, name: "store-unavailable", title: "Stored document can't be read", retryAfter: 10 * time.Second,
+	}},
 	{limiter.ErrOverloaded, problem{
 		status: http.StatusServiceUnavailable, name: "overloaded", title: "Overloaded",
 		detail: "permitd has more to do than it can and nothing was charged: ask again after Retry-After", retryAfter: time.Second,
@@ -147,6 +150,12 @@ func (p *problem) detailOf(err error) {
 	var conflict *limiter.ConflictError
 	if errors.As(err, &conflict) {
 		p.revision = conflict.Revision
+	}
+	var unreadable *limiter.UnreadableError
+	if errors.As(err, &unreadable) {
+		p.detail = fmt.Sprintf("this instance can't read %s, revision %d (%s: %s), and decides nothing by it: "+
+			"run the version of permitd that wrote it here too, or PUT a document that this one reads",
+			unreadable.Doc, unreadable.Revision, unreadable.Cause.Pointer, unreadable.Cause.Detail)
 	}
 	var cost *limiter.CostError
 	if errors.As(err, &cost) {

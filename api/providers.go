@@ -41,7 +41,7 @@ func (s *Server) providers(c echo.Context) error {
 		if i > 0 {
 			text = append(text, ',')
 		}
-		text = append(appendPolicy(text, d), '}')
+		text = append(appendUnreadable(appendPolicy(text, d), d.Unreadable), '}')
 	}
 	text = appendNext(text, "providers", next)
 	c.Response().Header().Set("Cache-Control", "no-store")
@@ -85,6 +85,14 @@ func appendPolicy(dst []byte, d limiter.PolicyDoc) []byte {
 	dst = strconv.AppendInt(dst, d.Revision, 10)
 	dst = append(dst, `,"policy":`...)
 	return append(dst, d.Policy.Body()...)
+}
+
+// appendUnreadable appends why a document of a list can't be read, if it can't.
+func appendUnreadable(dst []byte, err error) []byte {
+	if err == nil {
+		return dst
+	}
+	return quote(append(dst, `,"unreadable":`...), err.Error())
 }
 
 // noneMatch reports whether If-None-Match lists a tag, by the weak comparison of RFC 9110. Tags made here hold neither

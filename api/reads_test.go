@@ -137,3 +137,45 @@ func TestUsage(t *testing.T) {
 	r.get("/v1/providers/nobody/usage").problem(t, 404, "unknown-provider")
 	r.get("/v1/providers/No%20Name/usage").problem(t, 404, "unknown-provider")
 }
+
+// TestDocumentsOfAnotherVersion: what this version can't read is 503 with the cause, and listed as it is.
+func TestDocumentsOfAnotherVersion(t *testing.T) {
+	s, store := newTestServer(t, map[string]string{"openrouter": tiers, "openai": tiers})
+	r := serve(t, s)
+	later := func(id limiter.DocID, body string) {
+		t.Helper()
+		d, err := store.Load(t.Context(), id)
+		if err == nil {
+			was := d.Tag
+			d.Revision, d.Tag, d.Body = d.Revision+1, was+"x", []byte(body)
+			_, err = store.Swap(t.Context(), id, was, d)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.do("PUT", "/v1/providers/openrouter/pools/acme", `{}`)
+	later(limiter.DocID{Provider: "openrouter", Kind: limiter.PoolEntry, Name: "acme"}, `{"colour":"red"}`)
+	r.get("/v1/providers/openrouter/pools/acme").problem(t, 503, "store-unavailable")
+	if got := r.get("/v1/providers/openrouter/pools"); got.status != 200 || !strings.Contains(got.text, `"entry":{"colour":"red"},"unreadable":"`) {
+		t.Errorf("pools: %d %s", got.status, got.text)
+	}
+	later(limiter.DocID{Provider: "openrouter"}, `{"limits":{"q":{"scope":"key","kind":"quota","amount":1,"per":"day","timezone":"Mars/Base"}}}`)
+	for name, got := range map[string]answer{
+		"a permit": r.permit(ask), "the policy": r.get("/v1/providers/openrouter"), "usage": r.get("/v1/providers/openrouter/usage"),
+		"an entry": r.do("PUT", "/v1/providers/openrouter/pools/other", `{}`),
+	} {
+		p := got.problem(t, 503, "store-unavailable")
+		if !strings.Contains(p.Detail, "the policy of openrouter, revision 2") || !strings.Contains(p.Detail, `/limits/q/timezone: unknown time zone "Mars/Base"`) ||
+			got.header.Get("Retry-After") == "" {
+			t.Errorf("%s: %s", name, got.text)
+		}
+	}
+	got := r.get("/v1/providers")
+	if got.status != 200 || !strings.Contains(got.text, `{"name":"openai","revision":1,`) || !strings.Contains(got.text, `Mars/Base"}}},"unreadable":"`) {
+		t.Errorf("providers: %d %s", got.status, got.text)
+	}
+	if got := r.do("PUT", "/v1/providers/openrouter", tiers); got.status != 200 {
+		t.Errorf("mending it: %d %s", got.status, got.text)
+	}
+}

@@ -1,9 +1,6 @@
 package limiter
 
-import (
-	"time"
-	_ "time/tzdata" // policies name IANA zones, and a minimal container has no database of its own
-)
+import "time"
 
 // Period is the calendar unit of a quota.
 type Period string

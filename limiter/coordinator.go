@@ -88,7 +88,9 @@ func (c *Coordinator) AcquireBatch(ctx context.Context, asks []Ask) []Result {
 	}
 	var open []*attempt
 	for _, a := range attempts {
-		if !c.decidedHere(a) {
+		if a.err == nil && ctx.Err() != nil {
+			a.err = context.Cause(ctx)
+		} else if !c.decidedHere(a) {
 			open = append(open, a)
 		}
 	}
@@ -157,7 +159,9 @@ func (c *Coordinator) missing(open []*attempt) (names []string) {
 func (c *Coordinator) readPolicies(ctx context.Context, open []*attempt, names []string) {
 	failed := map[string]error{}
 	for _, name := range names {
-		if _, err := c.policy(ctx, name); err != nil {
+		if ctx.Err() != nil {
+			failed[name] = context.Cause(ctx)
+		} else if _, err := c.policy(ctx, name); err != nil {
 			failed[name] = err
 		}
 	}
@@ -183,6 +187,10 @@ func (c *Coordinator) round(ctx context.Context, open []*attempt, round int) []*
 	asked := open[:0]
 	for _, a := range open {
 		if a.err != nil {
+			continue
+		}
+		if ctx.Err() != nil { // nobody waits for the rest of a long batch
+			a.err = context.Cause(ctx)
 			continue
 		}
 		if a.err = c.prepare(ctx, a); a.err != nil {

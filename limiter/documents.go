@@ -10,15 +10,32 @@ import (
 
 // PolicyDoc is a provider's policy as it is stored.
 type PolicyDoc struct {
-	Provider string
-	Revision int64
-	Tag      string // new with every write
-	Policy   *Policy
+	Provider   string
+	Revision   int64
+	Tag        string // new with every write
+	Policy     *Policy
+	Unreadable error // in a list: why this version can't read the policy, which has nothing but its Body then; else nil
 }
 
 // Policy is the policy in force at a provider, or [ErrUnknownProvider].
 func (c *Coordinator) Policy(ctx context.Context, provider string) (PolicyDoc, error) {
 	v, err := c.livePolicy(ctx, provider)
+	if err != nil {
+		return PolicyDoc{}, err
+	}
+	return v.doc(provider), nil
+}
+
+// listedPolicy is the policy of a provider for a list, which one that can't be read must not spoil.
+func (c *Coordinator) listedPolicy(ctx context.Context, provider string) (PolicyDoc, error) {
+	r, err := c.store.Load(ctx, DocID{Provider: provider})
+	if err != nil {
+		return PolicyDoc{}, err
+	}
+	v, err := c.adoptPolicy(ctx, provider, r)
+	if errors.Is(err, ErrUnreadable) {
+		return PolicyDoc{provider, r.Revision, r.Tag, &Policy{body: r.Body}, err}, nil
+	}
 	if err != nil {
 		return PolicyDoc{}, err
 	}
@@ -33,7 +50,7 @@ func (c *Coordinator) Policies(ctx context.Context) ([]PolicyDoc, error) {
 	}
 	docs := make([]PolicyDoc, 0, len(names))
 	for _, name := range names {
-		d, err := c.Policy(ctx, name)
+		d, err := c.listedPolicy(ctx, name)
 		if errors.Is(err, ErrUnknownProvider) { // deleted meanwhile
 			continue
 		}
@@ -47,7 +64,7 @@ func (c *Coordinator) Policies(ctx context.Context) ([]PolicyDoc, error) {
 			return true
 		}
 		var d PolicyDoc
-		if d, err = c.Policy(ctx, name.(string)); err == nil {
+		if d, err = c.listedPolicy(ctx, name.(string)); err == nil {
 			docs = append(docs, d)
 		} else if errors.Is(err, ErrUnknownProvider) {
 			err = nil
@@ -92,7 +109,7 @@ func (c *Coordinator) adoptEntry(ctx context.Context, id DocID, r Record) error 
 		c.entries.Remove(id)
 		return nil
 	}
-	v, err := newEntryView(id.Kind, r)
+	v, err := newEntryView(id, r)
 	if err == nil {
 		v.confirm(c.now())
 		c.entries.Add(id, v)
@@ -131,7 +148,7 @@ func (c *Coordinator) adoptPolicy(ctx context.Context, provider string, r Record
 		c.policies.Delete(provider)
 		return nil, unknownProvider(provider)
 	}
-	v, err := newPolicyView(r)
+	v, err := newPolicyView(provider, r)
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,8 @@ type StoredEntry struct {
 	Restarted []string  // limits whose counters the write started afresh
 	RotatedTo string    // of a key that was rotated: the key that took its place, whose entry this is
 	ExpiresAt time.Time // of such a key: from then on it is disabled
+	// Unreadable is, in a list, why this version can't read the entry, which has nothing but its Body then; else nil.
+	Unreadable error
 }
 
 // Entry is the entry of a key or pool, or [ErrUnknownEntry].
@@ -59,6 +61,9 @@ func (c *Coordinator) Entries(ctx context.Context, provider string, kind EntryKi
 				continue
 			}
 			e, err := record.stored(id, at)
+			if errors.Is(err, ErrUnreadable) { // it must not spoil the list
+				e, err = StoredEntry{Name: id.Name, Revision: record.Revision, Tag: record.Tag, Entry: &Entry{Kind: kind, body: record.Body}, Unreadable: err}, nil
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -123,7 +128,7 @@ func (c *Coordinator) writeEntry(ctx context.Context, id DocID, e Edit, next fun
 		}
 		created = r.deleted()
 		record := r.nextEntry(entry, policy.record.Generation)
-		restarted, err = policy.restarted(id.Kind, r, record)
+		restarted, err = policy.restarted(id, r, record)
 		return record, err
 	})
 	if err != nil {
@@ -134,18 +139,21 @@ func (c *Coordinator) writeEntry(ctx context.Context, id DocID, e Edit, next fun
 	return stored, err
 }
 
-// restarted are the limits whose counters an edit of an entry starts afresh.
-func (v *policyView) restarted(kind EntryKind, from, to Record) (names []string, err error) {
-	before, err := newEntryView(kind, from)
+// restarted are the limits whose counters an edit of an entry starts afresh. Of one that can't be read that is not known: none.
+func (v *policyView) restarted(id DocID, from, to Record) (names []string, err error) {
+	before, err := newEntryView(id, from)
+	if errors.Is(err, ErrUnreadable) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	after, err := newEntryView(kind, to)
+	after, err := newEntryView(id, to)
 	if err != nil {
 		return nil, err
 	}
 	for i, l := range v.policy.Limits {
-		if string(l.Scope) == string(kind) && before.terms(v, i).Counter != after.terms(v, i).Counter {
+		if string(l.Scope) == string(id.Kind) && before.terms(v, i).Counter != after.terms(v, i).Counter {
 			names = append(names, l.Name)
 		}
 	}
@@ -242,7 +250,7 @@ func (r Record) stored(id, at DocID) (StoredEntry, error) {
 	}
 	e, err := loadEntry(id.Kind, r.Body)
 	if err != nil {
-		return StoredEntry{}, fmt.Errorf("%w: a stored %s entry can't be read: %w", ErrStoreUnavailable, id.Kind, err)
+		return StoredEntry{}, unreadable(id, r.Revision, err)
 	}
 	s := StoredEntry{Name: id.Name, Revision: r.Revision, Tag: r.Tag, Entry: e}
 	if current := r.current(at.Name); id.Kind == KeyEntry && current != id.Name {

@@ -105,11 +105,11 @@ func TestOverrideChangesOnlyWhatItNames(t *testing.T) {
 		d := &tuned{tb: t}
 		d.setPolicy(noon, entryPolicy)
 		d.setEntry(noon, `{"limits":{"`+c.limit+`":`+c.override+`}}`)
-		v, err := newPolicyView(d.policy)
+		v, err := newPolicyView("acme", d.policy)
 		if err != nil {
 			t.Fatal(err)
 		}
-		e, err := newEntryView(KeyEntry, d.entry)
+		e, err := newEntryView(keyDoc, d.entry)
 		if err != nil {
 			t.Fatal(err)
 		}

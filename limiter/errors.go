@@ -33,6 +33,9 @@ var (
 	ErrConflict = errors.New("document changed meanwhile")
 	// ErrStoreUnavailable: the store gave no answer that could be used.
 	ErrStoreUnavailable = errors.New("store unavailable")
+	// ErrUnreadable: a stored document says what this version of permitd does not know, such as a kind of limit that a later
+	// one has. Nothing is decided by an older one in its place. Always an [*UnreadableError].
+	ErrUnreadable = errors.New("stored document can't be read")
 	// ErrOverloaded: a bound on memory or waiters is reached; nothing was charged, try again shortly.
 	ErrOverloaded = errors.New("overloaded")
 )
@@ -83,6 +86,28 @@ func (e *ConflictError) Error() string {
 }
 
 func (e *ConflictError) Unwrap() error { return ErrConflict }
+
+// UnreadableError says which stored document this version of permitd can't read, and why. It unwraps to [ErrUnreadable]
+// alone: that the document breaks a rule is no fault of the ask.
+type UnreadableError struct {
+	Doc      DocID
+	Revision int64
+	Cause    Fault // the first rule of this version that it breaks
+}
+
+func unreadable(doc DocID, revision int64, err error) error {
+	cause := Fault{Detail: err.Error()}
+	if invalid := (*InvalidError)(nil); errors.As(err, &invalid) {
+		cause = invalid.Faults[0]
+	}
+	return &UnreadableError{doc, revision, cause}
+}
+
+func (e *UnreadableError) Error() string {
+	return fmt.Sprintf("%v: %s, revision %d: %s: %s", ErrUnreadable, e.Doc, e.Revision, e.Cause.Pointer, e.Cause.Detail)
+}
+
+func (e *UnreadableError) Unwrap() error { return ErrUnreadable }
 
 // faults collects broken rules while something is checked.
 type faults []Fault

@@ -214,13 +214,13 @@ func (d *tuned) setEntry(now Instant, doc string) {
 // read makes the terms of "l", or of the first limit, as an instance does.
 func (d *tuned) read() {
 	d.tb.Helper()
-	v, err := newPolicyView(d.policy)
+	v, err := newPolicyView("acme", d.policy)
 	if err != nil {
 		d.tb.Fatal(err)
 	}
 	var e *entryView
 	if d.entry.Tag != "" {
-		if e, err = newEntryView(KeyEntry, d.entry); err != nil {
+		if e, err = newEntryView(keyDoc, d.entry); err != nil {
 			d.tb.Fatal(err)
 		}
 	}

@@ -2,6 +2,7 @@ package limiter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -61,7 +62,7 @@ func patchOf(from, to Record) ([]byte, error) {
 // Rollback writes a new revision whose policy is that of an earlier one. Errors are those of PutPolicy, and
 // [ErrUnknownRevision] when that revision is not kept, or was a deletion.
 func (c *Coordinator) Rollback(ctx context.Context, provider string, revision int64, e Edit) (WrittenPolicy, error) {
-	if _, err := c.livePolicy(ctx, provider); err != nil {
+	if _, err := c.livePolicy(ctx, provider); err != nil && !errors.Is(err, ErrUnreadable) {
 		return WrittenPolicy{}, err
 	}
 	records, err := c.store.History(ctx, provider, revision+1, 1)
@@ -73,7 +74,7 @@ func (c *Coordinator) Rollback(ctx context.Context, provider string, revision in
 	}
 	p, err := ParsePolicy(records[0].Body)
 	if err != nil {
-		return WrittenPolicy{}, err
+		return WrittenPolicy{}, unreadable(DocID{Provider: provider}, revision, err)
 	}
 	return c.PutPolicy(ctx, provider, p, e)
 }

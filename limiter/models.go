@@ -2,9 +2,10 @@ package limiter
 
 import "strings"
 
-// Models says which models a limit applies to, by globs in which "*" matches any run of characters, "/" included; all
-// else stands for itself, case-sensitive. A glob after "!" excludes. A model is matched when no exclusion matches it
-// and a plain glob does; where there are only exclusions, when none of them matches. Empty matches every model.
+// Models says which models a limit applies to, by globs in which "*", at most 8 times in each, matches any run of
+// characters, "/" included; all else stands for itself, case-sensitive. A glob after "!" excludes. A model is matched when
+// no exclusion matches it and a plain glob does; where there are only exclusions, when none of them matches. Empty matches
+// every model.
 //
 //	Models{"*:free", "!openai/*"} matches "deepseek/deepseek-r1:free" and not "openai/gpt-oss-20b:free".
 type Models []string
@@ -25,7 +26,7 @@ func (m Models) Match(model string) bool {
 	return included || !anyPlain
 }
 
-// glob matches in time linear in the two lengths for each "*".
+// glob matches in time linear in the two lengths: each part between stars is looked for once, after the one before.
 func glob(pattern, s string) bool {
 	head, rest, star := strings.Cut(pattern, "*")
 	if !star {

@@ -1,9 +1,14 @@
 package limiter
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -84,6 +89,131 @@ func TestModelsOfProviders(t *testing.T) {
 func TestGlobDoesNotBacktrack(t *testing.T) { // if it did, this would not end
 	if glob(strings.Repeat("a*", 128)+"b", strings.Repeat("a", MaxModelLen)) {
 		t.Error("matches without a b")
+	}
+}
+
+// manyGlobs is a policy as costly to match as there may be: no glob matches before its last part.
+func manyGlobs() string {
+	var limits []string
+	for i := range MaxLimits {
+		globs := make([]string, maxModelPatterns)
+		for j := range globs {
+			globs[j] = fmt.Sprintf(`"%s%d-%d"`, strings.Repeat("*a", maxStars), i, j)
+		}
+		limits = append(limits, fmt.Sprintf(`"l%d":{"scope":"key","kind":"rate","amount":1000000,"per":"1s","models":[%s]}`, i, strings.Join(globs, ",")))
+	}
+	return `{"limits":{` + strings.Join(limits, ",") + `}}`
+}
+
+func TestGlobsHaveFewStars(t *testing.T) {
+	for glob, fits := range map[string]bool{"*a*b*c*d*e*f*g*h": true, "!" + strings.Repeat("*", 8): true, "*a*b*c*d*e*f*g*h*": false, "!" + strings.Repeat("*", 9): false} {
+		_, err := ParsePolicy([]byte(oneLimit(`"models":["x","` + glob + `"]`)))
+		if got := faultsOf(t, err); slices.Equal(got, []string{"/limits/l/models/1"}) == fits || (err == nil) != fits {
+			t.Errorf("%s: %v", glob, err)
+		}
+	}
+}
+
+// TestMatchesAreRememberedAsTheyAre: what is remembered of a model is what its globs say, also after more models than are kept.
+func TestMatchesAreRememberedAsTheyAre(t *testing.T) {
+	p, err := ParsePolicy([]byte(`{"limits":{
+		"a":{"scope":"key","kind":"rate","amount":1,"per":"1s","models":["*1"]},
+		"b":{"scope":"key","kind":"rate","amount":1,"per":"1s"},
+		"c":{"scope":"key","kind":"rate","amount":1,"per":"1s","models":["!*1","*"]}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m matches
+	for range 2 {
+		for i := range 3 * matchesKept {
+			model := fmt.Sprint("m", i)
+			for j, l := range p.Limits {
+				if set := m.of(p.Limits, model); set.has(j) != l.Models.Match(model) {
+					t.Fatalf("%s: %b", model, set)
+				}
+			}
+		}
+	}
+	if n := m.known.Len(); n > matchesKept {
+		t.Errorf("%d models are remembered", n)
+	}
+}
+
+// TestBatchesOfOneModelMatchItOnce: a batch is not a thousand times as dear as an ask.
+func TestBatchesOfOneModelMatchItOnce(t *testing.T) {
+	s := newShelf(t, manyGlobs())
+	c := New(s)
+	s.ask(c, "known") // compiles the policy
+	asks := func(n int) (took time.Duration) {
+		list := make([]Ask, n)
+		for i := range list {
+			list[i] = Ask{Provider: "acme", Key: "sk-1", Model: strings.Repeat("a", 200)}
+		}
+		began := time.Now()
+		for _, r := range c.AcquireBatch(t.Context(), list) {
+			if r.Err != nil {
+				t.Fatal(r.Err)
+			}
+		}
+		return time.Since(began)
+	}
+	if one, batch := asks(1), asks(1000); batch > 200*one { // 1000 times without
+		t.Errorf("one ask took %v, a batch %v", one, batch)
+	}
+}
+
+// TestBatchEndsWithItsContext: the rest of a batch that nobody waits for is not resolved.
+func TestBatchEndsWithItsContext(t *testing.T) {
+	s := newShelf(t, oneLimit(""))
+	c := New(s)
+	ctx, cancel := context.WithCancel(t.Context())
+	asks := make([]Ask, 10)
+	for i := range asks {
+		asks[i] = Ask{Provider: fmt.Sprint("p", i), Key: "sk-1"}
+	}
+	loaded := 0
+	s.load = func(id DocID) (Record, error) {
+		if loaded++; loaded == 3 {
+			cancel()
+		}
+		return Record{}, nil
+	}
+	for i, r := range c.AcquireBatch(ctx, asks) {
+		if want := map[bool]error{true: ErrUnknownProvider, false: context.Canceled}[i < 3]; !errors.Is(r.Err, want) {
+			t.Errorf("ask %d: %v, want %v", i, r.Err, want)
+		}
+	}
+	if loaded != 3 || len(s.asked) != 0 {
+		t.Errorf("%d policies were read and %d asks decided", loaded, len(s.asked))
+	}
+}
+
+func BenchmarkMatches(b *testing.B) {
+	for name, doc := range map[string]string{
+		"few":  `{"limits":{"a":{"scope":"key","kind":"rate","amount":1,"per":"1s","models":["*:free"]},"b":{"scope":"key","kind":"rate","amount":1,"per":"1s","models":["gpt-4o","gpt-4o-2*"]}}}`,
+		"many": manyGlobs(),
+	} {
+		p, err := ParsePolicy([]byte(doc))
+		if err != nil {
+			b.Fatal(err)
+		}
+		models := make([]string, 4*matchesKept)
+		for i := range models {
+			models[i] = fmt.Sprint(strings.Repeat("a", 200), i)
+		}
+		var m matches
+		b.Run(name+"/known", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				m.of(p.Limits, models[0])
+			}
+		})
+		b.Run(name+"/unknown", func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				m.of(p.Limits, models[i%len(models)])
+			}
+		})
 	}
 }
 

@@ -232,6 +232,10 @@ func (n *node) models(into *Models) {
 			item.fail("a glob must be 1 to %d printable characters, %q after it", MaxModelLen, "!")
 			continue
 		}
+		if n := strings.Count(glob, "*"); n > maxStars {
+			item.fail("has %d times %q; a glob may have it at most %d times: leave out those beside one another, or write several globs", n, "*", maxStars)
+			continue
+		}
 		*into = append(*into, glob)
 	}
 }
@@ -261,9 +265,9 @@ func (n *node) zone(into **time.Location) {
 	if !n.str(&s) {
 		return
 	}
-	z, err := time.LoadLocation(s)
-	if err != nil || s == "" || s == "Local" {
-		n.fail("unknown time zone %q; name one of the IANA database, such as America/Los_Angeles or UTC", s)
+	z, err := loadZone(s)
+	if err != nil {
+		n.fail("%v", err)
 		return
 	}
 	*into = z

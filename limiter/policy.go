@@ -25,6 +25,7 @@ const (
 	DefaultHoldTTL       = 10 * time.Minute
 	DefaultUnit          = "requests" // what a limit counts when it names no unit; 1 in an ask that does not name it
 	maxModelPatterns     = 256
+	maxStars             = 8 // per glob
 	maxWeightsPerUnit    = 32
 )
 
@@ -121,14 +122,6 @@ func (l *Limit) spec() spec {
 
 // needsModel reports whether the limit can't be applied to an ask that names no model.
 func (l *Limit) needsModel() bool { return l.PerModel || len(l.Models) > 0 }
-
-// appliesTo reports whether the limit counts asks for a model; "" is an ask that names none.
-func (l *Limit) appliesTo(model string) bool {
-	if model == "" {
-		return !l.needsModel()
-	}
-	return l.Models.Match(model)
-}
 
 // identity changes when an edit makes what the counters hold meaningless, so that they have to start afresh.
 func (l *Limit) identity() string {

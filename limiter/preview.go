@@ -11,6 +11,8 @@ import (
 // have no usage.
 func (c *Coordinator) Preview(ctx context.Context, provider string, p *Policy, asks []Ask) ([]Result, error) {
 	results := make([]Result, len(asks))
+	var v *policyView
+	var stored Record
 	for i := range asks {
 		a := c.begin(&asks[i])
 		a.charge.DryRun = true
@@ -19,7 +21,10 @@ func (c *Coordinator) Preview(ctx context.Context, provider string, p *Policy, a
 				a.err = fmt.Errorf("%w: the documents change faster than this ask can follow", ErrOverloaded)
 				break
 			}
-			v, stored, err := c.proposed(ctx, provider, p)
+			err := context.Cause(ctx)
+			if err == nil && (v == nil || round > 0) {
+				v, stored, err = c.proposed(ctx, provider, p)
+			}
 			if err != nil {
 				c.end(a)
 				return nil, err
@@ -46,7 +51,7 @@ func (c *Coordinator) proposed(ctx context.Context, provider string, p *Policy) 
 	}
 	next, _ := r.nextPolicy(p)
 	next.At = c.now()
-	v, err := newPolicyView(next.Stamped())
+	v, err := newPolicyView(provider, next.Stamped())
 	return v, r, err
 }
 

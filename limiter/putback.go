@@ -193,7 +193,7 @@ func (c *Coordinator) lookAfter(provider string, at *entriesAtRisk) {
 		if err == nil {
 			err = c.adoptEntry(context.Background(), id, r)
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, ErrUnreadable) {
 			c.rescue.mu.Lock()
 			at.busy = false
 			c.rescue.mu.Unlock()

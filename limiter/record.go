@@ -15,6 +15,14 @@ type DocID struct {
 	Name     string // key id or name of the pool
 }
 
+// String names the document as people would, "the policy of openai" or "the key entry k_… of openai".
+func (id DocID) String() string {
+	if id.Kind == "" {
+		return "the policy of " + id.Provider
+	}
+	return "the " + string(id.Kind) + " entry " + id.Name + " of " + id.Provider
+}
+
 // Record is a document as a store keeps it. A Record with a Tag and no Body is a deleted document: its numbering goes
 // on, and counters still drain by what it remembers.
 type Record struct {

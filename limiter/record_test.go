@@ -13,7 +13,7 @@ import (
 
 // counters are the names of the counters of every limit.
 func (d *tuned) counters() map[string]string {
-	v, err := newPolicyView(d.policy)
+	v, err := newPolicyView("acme", d.policy)
 	if err != nil {
 		d.tb.Fatal(err)
 	}

@@ -53,7 +53,7 @@ func (c *Coordinator) Reset(ctx context.Context, q ResetQuery, e Edit) (limits [
 		id = DocID{q.Provider, KeyEntry, q.KeyID}
 	}
 	_, stored, err = c.swapEntry(ctx, id, e, func(policy *policyView, _ DocID, r Record) (Record, error) {
-		v, err := newEntryView(id.Kind, r)
+		v, err := newEntryView(id, r)
 		if err != nil {
 			return Record{}, err
 		}

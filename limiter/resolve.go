@@ -139,8 +139,18 @@ func refuse(k known, now Instant) error {
 // lines adds a line for every limit that applies.
 func (a *attempt) lines(k known) error {
 	c := &a.charge
+	applying := k.policy.applying(a.ask.Model)
+	if a.usage {
+		applying = k.policy.showing(a.ask.Model)
+	}
 	for i, limit := range k.policy.policy.Limits {
 		t, subject := k.terms(i), ""
+		if !a.usage && a.ask.Model == "" && limit.needsModel() && t.Limit.Mode == Enforce {
+			return &InvalidError{[]Fault{{"/model", "is missing: limit " + limit.Name + " looks at the model"}}}
+		}
+		if !applying.has(i) {
+			continue
+		}
 		switch {
 		case limit.Scope == ScopePool && c.Pool != "":
 			subject = poolSubject(c.Pool)
@@ -156,33 +166,16 @@ func (a *attempt) lines(k known) error {
 		}
 		l.Free = a.usage // it only looks
 		if !a.usage {
-			if a.ask.Model == "" && limit.needsModel() && t.Limit.Mode == Enforce {
-				return &InvalidError{[]Fault{{"/model", "is missing: limit " + limit.Name + " looks at the model"}}}
-			}
-			if !limit.appliesTo(a.ask.Model) {
-				continue
-			}
 			l.Cost = t.reserve(a.ask.Cost)
 			if most := t.Limit.Burst; l.Cost > most && t.Limit.Mode == Enforce {
 				return &CostError{limit.Name, limit.Unit, l.Cost, most}
 			}
-		} else if !limit.visibleTo(a.ask.Model) {
-			continue
 		}
 		if c.Lines = append(c.Lines, l); len(c.Lines) > MaxLimitsPerAsk && !a.usage {
 			return &InvalidError{[]Fault{{"/model", "more than 16 limits apply to this model; the policy must not let that happen"}}}
 		}
 	}
 	return nil
-}
-
-// visibleTo reports whether usage of the limit can be shown: with a model, if it applies; without, unless each model
-// has a counter of its own.
-func (l *Limit) visibleTo(model string) bool {
-	if model == "" {
-		return !l.PerModel
-	}
-	return l.Models.Match(model)
 }
 
 // waive lets lines of cost 0 pass whatever their counters hold, where the ask names all units of the limit as 0 itself.

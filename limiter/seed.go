@@ -40,18 +40,19 @@ const assumedGeneration = "assumed"
 func (c *Coordinator) Assume(docs ProviderDocs) error {
 	r, _ := Record{}.nextPolicy(docs.Policy)
 	r.Revision, r.Tag, r.Generation, r.At = 0, "", assumedGeneration, c.now()
-	v, err := newPolicyView(r.Stamped())
+	v, err := newPolicyView(docs.Provider, r.Stamped())
 	if err != nil {
 		return err
 	}
 	for _, e := range docs.Entries {
 		r := Record{}.nextEntry(e.Entry, assumedGeneration)
 		r.Revision, r.Tag, r.At = 0, "", c.now()
-		v, err := newEntryView(e.Entry.Kind, r.Stamped())
+		id := DocID{docs.Provider, e.Entry.Kind, e.Name}
+		v, err := newEntryView(id, r.Stamped())
 		if err != nil {
 			return err
 		}
-		c.entries.Add(DocID{docs.Provider, e.Entry.Kind, e.Name}, v)
+		c.entries.Add(id, v)
 	}
 	if _, again := c.assumed.Swap(docs.Provider, v); !again {
 		c.assuming.Add(1)

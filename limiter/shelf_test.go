@@ -132,7 +132,10 @@ func (s *shelf) entry(kind EntryKind, name, doc string) {
 // erase deletes a document; its numbering stays.
 func (s *shelf) erase(id DocID) { s.docs[id] = s.docs[id].successor() }
 
-var keyID = KeyID("sk-1")
+var (
+	keyID  = KeyID("sk-1")
+	keyDoc = DocID{"acme", KeyEntry, keyID}
+)
 
 // ask asks for a permit of the key "sk-1".
 func (s *shelf) ask(c *Coordinator, model string, cost ...Cost) (*Decision, error) {

@@ -1,7 +1,6 @@
 package limiter
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -13,23 +12,28 @@ type policyView struct {
 	record Record
 	policy *Policy
 	terms  []*Terms // of policy.Limits, without overrides
+
+	globs   bool // some limit has models
+	matches matches
 }
 
-func newPolicyView(r Record) (*policyView, error) {
+// newPolicyView returns the view of a provider's record, or an [*UnreadableError].
+func newPolicyView(provider string, r Record) (*policyView, error) {
 	p, err := ParsePolicy(r.Body)
 	if err != nil {
-		return nil, fmt.Errorf("%w: the stored policy at revision %d can't be read: %w", ErrStoreUnavailable, r.Revision, err)
+		return nil, unreadable(DocID{Provider: provider}, r.Revision, err)
 	}
 	v := &policyView{record: r, policy: p, terms: make([]*Terms, len(p.Limits))}
 	for i, l := range p.Limits {
 		v.terms[i] = v.newTerms(l, "", nil)
+		v.globs = v.globs || len(l.Models) > 0
 	}
 	return v, nil
 }
 
 // doc is the policy as others may see it.
 func (v *policyView) doc(provider string) PolicyDoc {
-	return PolicyDoc{provider, v.record.Revision, v.record.Tag, v.policy}
+	return PolicyDoc{Provider: provider, Revision: v.record.Revision, Tag: v.record.Tag, Policy: v.policy}
 }
 
 // newTerms makes the terms of a limit whose override, if any, has the given track.
@@ -101,12 +105,13 @@ type laidOver struct {
 	terms  []*Terms // of policy.Limits; nil where the policy's own hold
 }
 
-func newEntryView(kind EntryKind, r Record) (*entryView, error) {
-	v := &entryView{record: r, entry: &Entry{Kind: kind}}
+// newEntryView returns the view of an entry's record, or an [*UnreadableError].
+func newEntryView(id DocID, r Record) (*entryView, error) {
+	v := &entryView{record: r, entry: &Entry{Kind: id.Kind}}
 	if !r.deleted() {
-		e, err := loadEntry(kind, r.Body)
+		e, err := loadEntry(id.Kind, r.Body)
 		if err != nil {
-			return nil, fmt.Errorf("%w: a stored %s entry can't be read: %w", ErrStoreUnavailable, kind, err)
+			return nil, unreadable(id, r.Revision, err)
 		}
 		v.entry = e
 	}

@@ -92,7 +92,7 @@ func (c *Coordinator) writePolicy(ctx context.Context, provider string, e Edit, 
 	}
 	v, err := c.adoptPolicy(ctx, provider, r)
 	if err == nil && v.record.Tag != r.Tag { // somebody has written since
-		v, err = newPolicyView(r)
+		v, err = newPolicyView(provider, r)
 	}
 	if err != nil {
 		return WrittenPolicy{}, err
