@@ -61,7 +61,8 @@ const (
 )
 
 // askReader reads one ask, or some of its members, strictly: what it does not know, or can't do, it refuses rather than
-// ignore. It goes on after a fault, so that one answer names them all.
+// ignore. A member that is null counts as absent, so that one which has to be there is missing. The reader goes on after
+// a fault, so that one answer names them all.
 type askReader struct {
 	*body
 	ask     *limiter.Ask
@@ -69,7 +70,8 @@ type askReader struct {
 	preview bool             // an idempotency key has no use
 	missing limiter.Fault    // what is wrong where none of them is given; none: that is for the ask's own rules
 	count   int              // members so far
-	places  [memberCount]int // where each known member is among them, from 1; 0: absent
+	seen    memberSet        // the known ones among them, also those that are null
+	places  [memberCount]int // where each known member is among them, from 1; 0: absent, or null, which is the same
 	faults  []placedFault
 }
 
@@ -127,8 +129,12 @@ func (r *askReader) member(name []byte) error {
 	case m < 0 || !r.known.has(m):
 		r.fault(pointer("", name), "unknown member; known here: "+r.known.String())
 		return r.dec.SkipValue()
-	case r.places[m] > 0:
+	case r.seen.has(m):
 		r.fault(pointer("", name), "is given twice")
+		return r.dec.SkipValue()
+	}
+	r.seen |= 1 << m
+	if r.dec.PeekKind() == 'n' {
 		return r.dec.SkipValue()
 	}
 	r.places[m] = r.count

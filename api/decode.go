@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -90,7 +89,7 @@ func (b *body) amount(into *int64) (fault string, err error) {
 	return b.whole(into, 0, limiter.MaxAmount)
 }
 
-// whole reads a whole number from least to most, written without fraction or exponent.
+// whole reads a whole number from least to most, however it is written: see [limiter.ParseWhole].
 func (b *body) whole(into *int64, least, most int64) (fault string, err error) {
 	v, err := b.dec.ReadValue()
 	if err != nil {
@@ -98,8 +97,8 @@ func (b *body) whole(into *int64, least, most int64) (fault string, err error) {
 	}
 	what := kindName(v.Kind())
 	if v.Kind() == '0' {
-		n, err := strconv.ParseInt(string(v), 10, 64)
-		if err == nil && n >= least && n <= most {
+		n, ok := limiter.ParseWhole([]byte(v))
+		if ok && n >= least && n <= most {
 			*into = n
 			return "", nil
 		}

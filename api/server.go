@@ -30,7 +30,7 @@ type Options struct {
 	Tokens *Tokens
 	// Throttle slows down clients who present tokens that are not known. nil: nobody.
 	Throttle Throttle
-	// TrustedProxies are whose X-Forwarded-For is believed, to tell one such client from another.
+	// TrustedProxies are whose X-Forwarded-For or Forwarded is believed, to tell one such client from another.
 	TrustedProxies []netip.Prefix
 	// Surface is which routes there are.
 	Surface Surface

@@ -56,9 +56,9 @@ func TestRotationFaults(t *testing.T) {
 		{`["sk-new"]`, `: must be an object, not an array`},
 		{`{}`, `/key: is missing: send the new API key`},
 		{`{"key":1}`, `/key: must be a string, not a number`},
-		{`{"key":""}`, `/key: must be 1 to 512 printable characters`},
-		{`{"key":"a\u0000"}`, `/key: must be 1 to 512 printable characters`},
-		{`{"key":"` + strings.Repeat("k", 513) + `"}`, `/key: must be 1 to 512 printable characters`},
+		{`{"key":""}`, `/key: must be 1 to 4096 printable characters`},
+		{`{"key":"a\u0000"}`, `/key: must be 1 to 4096 printable characters`},
+		{`{"key":"` + strings.Repeat("k", 4097) + `"}`, `/key: must be 1 to 4096 printable characters`},
 		{`{"key":"sk-old"}`, `/key: is the key that is rotated: send the new one`},
 		{`{"key":"sk-new","keep_old_for":24}`, `/keep_old_for: must be a string, not a number`},
 		{`{"key":"sk-new","keep_old_for":"-1s"}`, `/keep_old_for: must be a duration from 0s to 365d`},
@@ -119,7 +119,7 @@ func TestRollbackFaults(t *testing.T) {
 		{`{"revision":0}`, `/revision: must be a whole number from 1 to`},
 		{`{"revision":-1}`, `/revision: must be a whole number from 1 to`},
 		{`{"revision":"5"}`, `/revision: must be a whole number from 1 to`},
-		{`{"revision":5.0}`, `/revision: must be a whole number from 1 to`},
+		{`{"revision":5.5}`, `/revision: must be a whole number from 1 to`},
 		{`{"revision":null,"note":"x"}`, "/revision: must be a whole number\n/note: unknown member; known here: revision"},
 		{`{"revision":5,"revision":6}`, `/revision: is given twice`},
 		{`5`, `: must be an object, not a number`},
@@ -186,7 +186,7 @@ func TestNewKeysFaults(t *testing.T) {
 		{`{"key":"k"}{}`, `: malformed JSON: more follows`},
 		{`{"key":"k","key_id":"x"}`, `/key_id: unknown member; known here: key, label, pool, limits, disabled`},
 		{`{"key":"k","label":"a","label":"b"}`, `/label: is given twice`},
-		{`[{"key":"k"},{"key":""},{"Key":"k"},7,{"key":null}]`, "/1/key: must be 1 to 512 printable characters\n" +
+		{`[{"key":"k"},{"key":""},{"Key":"k"},7,{"key":null}]`, "/1/key: must be 1 to 4096 printable characters\n" +
 			"/2/Key: unknown member\n/2/key: is missing\n/3: must be an object, not a number\n/4/key: must be a string, not null"},
 		{`[{"key":"k"},{"key":5},{]`, "/1/key: must be a string\n: malformed JSON"},
 	} {

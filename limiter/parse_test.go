@@ -88,6 +88,10 @@ func TestPolicyIsRefusedWithEveryFaultByItsPointer(t *testing.T) {
 		oneLimit(`"amount":-1`):                                              {"/limits/l/amount"},
 		oneLimit(`"amount":1.5`):                                             {"/limits/l/amount"},
 		oneLimit(`"amount":1e400`):                                           {"/limits/l/amount"},
+		oneLimit(`"amount":1e-1`):                                            {"/limits/l/amount"},
+		oneLimit(`"amount":1000000000000.5`):                                 {"/limits/l/amount"},
+		oneLimit(`"amount":1.000000000001e12`):                               {"/limits/l/amount"},
+		oneLimit(`"amount":1e400`):                                           {"/limits/l/amount"},
 		oneLimit(`"amount":1e-400`):                                          {"/limits/l/amount"},
 		oneLimit(`"amount":1000000000001`):                                   {"/limits/l/amount"},
 		oneLimit(`"amount":18446744073709551617`):                            {"/limits/l/amount"},
@@ -277,6 +281,8 @@ func TestBoundsThemselvesAreAccepted(t *testing.T) {
 		oneLimit(`"unit":"` + strings.Repeat("u", 32) + `"`), oneLimit(`"counts":{"a":1000,"b":0}`), oneLimit(`"reserve_counts":{"a":0}`),
 		oneLimit(`"default_cost":1000000000000`), oneLimit(`"models":["!a","` + strings.Repeat("é", 256) + `"]`),
 		oneLimit(`"kind":"quota","per":"month","timezone":"America/Los_Angeles"`),
+		oneLimit(`"amount":1200.00`), oneLimit(`"amount":1.2e3`), oneLimit(`"amount":1e12`), oneLimit(`"default_cost":0e400`),
+		oneLimit(`"burst":11.0`), oneLimit(`"counts":{"a":1e3,"b":0.0}`),
 		`{"limits":{},"hold_ttl":"1s","unknown_keys":"deny","on_store_failure":"allow"}`, `{"limits":{},"hold_ttl":"24h"}`, `{"limits":{},"hold_ttl":"1d"}`,
 	} {
 		if _, err := ParsePolicy([]byte(doc)); err != nil {

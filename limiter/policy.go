@@ -14,7 +14,7 @@ const (
 	MinPer               = time.Millisecond
 	MaxLimits            = 64 // per policy
 	MaxLimitsPerAsk      = 16
-	MaxKeyLen            = 512 // characters of an API key
+	MaxKeyLen            = 4096 // characters of an API key
 	MaxIdempotencyKeyLen = 255
 	MaxModelLen          = 256 // characters of a model's name
 	MaxLabelLen          = 200 // characters of an entry's label

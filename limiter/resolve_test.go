@@ -212,7 +212,7 @@ func TestMoreThanSixteenLimitsForOneModelAreRefused(t *testing.T) {
 }
 
 func TestAskIsRefusedWithEveryFaultByItsPointer(t *testing.T) {
-	long := strings.Repeat("x", 600)
+	long := strings.Repeat("x", MaxKeyLen+1)
 	var many Costs
 	for i := range 33 {
 		many = append(many, Cost{fmt.Sprintf("u%d", i), 1})
@@ -226,7 +226,7 @@ func TestAskIsRefusedWithEveryFaultByItsPointer(t *testing.T) {
 		{Ask{Provider: "A", Key: "k", KeyID: keyID}, []string{"/key_id", "/provider"}},
 		{Ask{Provider: "a", KeyID: "k_xyz"}, []string{"/key_id"}},
 		{Ask{Provider: "a", KeyID: strings.ToUpper(keyID)}, []string{"/key_id"}},
-		{Ask{Provider: "a", Key: long[:513]}, []string{"/key"}},
+		{Ask{Provider: "a", Key: long}, []string{"/key"}},
 		{Ask{Provider: "a", Key: "a\x00b"}, []string{"/key"}},
 		{Ask{Provider: "a", Key: "\xff"}, []string{"/key"}},
 		{Ask{Provider: "a", Key: "k", Model: long[:257]}, []string{"/model"}},
@@ -241,7 +241,7 @@ func TestAskIsRefusedWithEveryFaultByItsPointer(t *testing.T) {
 	if len(s.asked) > 0 {
 		t.Error("an invalid ask reached the store")
 	}
-	if _, err := New(s).Acquire(context.Background(), Ask{Provider: "acme", Key: long[:512], Model: long[:256], Cost: Costs{{"a", 0}, {"requests", 10}}}); err != nil {
+	if _, err := New(s).Acquire(context.Background(), Ask{Provider: "acme", Key: long[:MaxKeyLen], Model: long[:256], Cost: Costs{{"a", 0}, {"requests", 10}}}); err != nil {
 		t.Errorf("at the bounds: %v", err)
 	}
 }

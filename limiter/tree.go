@@ -31,6 +31,9 @@ type member struct {
 // maxDepth is more than any document needs.
 const maxDepth = 16
 
+// maxShownNumber is the longest number, in bytes, that is repeated in a fault.
+const maxShownNumber = 32
+
 // maxMembers is more than any object of a document may have, few enough to be looked through for each.
 const maxMembers = 1000
 
@@ -166,7 +169,7 @@ func (n *node) boolean(into *bool) {
 	}
 }
 
-// integer reads a whole number in [low, high].
+// integer reads a whole number in [low, high], however it is written: see [ParseWhole].
 func (n *node) integer(into *int64, low, high int64) bool {
 	if n == nil {
 		return false
@@ -175,9 +178,13 @@ func (n *node) integer(into *int64, low, high int64) bool {
 		n.fail("must be a whole number from %d to %d, not %s", low, high, n.kindName())
 		return false
 	}
-	v, err := strconv.ParseInt(n.text, 10, 64)
-	if err != nil || v < low || v > high {
-		n.fail("must be a whole number from %d to %d, not %s", low, high, n.text)
+	v, ok := ParseWhole(n.text)
+	if !ok || v < low || v > high {
+		shown := n.text
+		if len(shown) > maxShownNumber {
+			shown = n.kindName()
+		}
+		n.fail("must be a whole number from %d to %d, not %s", low, high, shown)
 		return false
 	}
 	*into = v

@@ -177,7 +177,7 @@ func TestKeyID(t *testing.T) {
 	}
 	for _, stdin := range []string{"", "\n", "sk-1\n\n", "sk\t1", "sk-\xff", strings.Repeat("k", limiter.MaxKeyLen+1), strings.Repeat("k", 1<<20)} {
 		code, stdout, stderr := call(t, stdin, "key-id")
-		if code != 2 || stdout != "" || stderr != "permitd: the key on standard input must be 1 to 512 printable characters\n" {
+		if code != 2 || stdout != "" || stderr != "permitd: the key on standard input must be 1 to 4096 printable characters\n" {
 			t.Errorf("%.20q: exit %d, %q, %q", stdin, code, stdout, stderr)
 		}
 	}

@@ -72,7 +72,7 @@ providers:
   a:
     limits:
       float:  {scope: key, kind: rate, per: 1m, amount: 1.5}
-      exp:    {scope: key, kind: rate, per: 1m, amount: 1e3}
+      exp:    {scope: key, kind: rate, per: 1m, amount: 1e13}
       inf:    {scope: key, kind: rate, per: 1m, amount: .inf}
       nan:    {scope: key, kind: rate, per: 1m, amount: .NaN}
       octal:  {scope: key, kind: rate, per: 1m, amount: 010}
@@ -82,7 +82,7 @@ providers:
       date:   {scope: key, kind: rate, per: 2026-10-01, amount: 10}
 `, []string{
 			"5: a: /limits/float/amount: must be a whole number from 1 to 1000000000000, not 1.5",
-			"6: a: /limits/exp/amount: must be a whole number from 1 to 1000000000000, not 1e3",
+			"6: a: /limits/exp/amount: must be a whole number from 1 to 1000000000000, not 1e13",
 			"7: a: /limits/inf/amount: must be a whole number in plain decimal digits, not .inf",
 			"8: a: /limits/nan/amount: must be a whole number in plain decimal digits, not .NaN",
 			"9: a: /limits/octal/amount: must be a whole number in plain decimal digits, not 010",

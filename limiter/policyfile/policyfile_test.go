@@ -50,6 +50,26 @@ key `+keyID+` {"label":"2026-10-01","pool":"paid"}`; got != want {
 	}
 }
 
+// TestWholeNumbers: they may be written with a point or an exponent, as in JSON.
+func TestWholeNumbers(t *testing.T) {
+	for text, want := range map[string]int64{
+		"1200": 1200, "1200.0": 1200, "1_200.00": 1200, "1.2e3": 1200, "+1.2E+3": 1200, "1e12": 1e12, "1000000000000.0": 1e12,
+	} {
+		f, err := Parse("p.yaml", []byte("providers:\n  a:\n    limits:\n      rpm: {scope: key, kind: rate, per: 1m, amount: "+text+"}\n"))
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+		} else if got := f.Providers[0].Policy.Limits[0].Amount; got != want {
+			t.Errorf("%s: %d, want %d", text, got, want)
+		}
+	}
+	for _, text := range []string{"1.5", "1e400", "1e-400", "1.000000000001e12", "0.9999999999999999999999999"} {
+		_, err := Parse("p.yaml", []byte("providers:\n  a:\n    limits:\n      rpm: {scope: key, kind: rate, per: 1m, amount: "+text+"}\n"))
+		if err == nil || !strings.Contains(err.Error(), "p.yaml:4: a: /limits/rpm/amount: must be a whole number from 1 to 1000000000000") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 // FuzzParse: nothing panics, faults have lines of the file, and what parses holds documents that limiter takes.
 func FuzzParse(f *testing.F) {
 	f.Add(starter)
