@@ -73,6 +73,8 @@ type Policy struct {
 	OnStoreFailure OnStoreFailure
 	HoldTTL        time.Duration // default and longest life of an unsettled hold
 	DenyUnknown    bool          // unknown_keys: deny
+	DenyModels     bool          // unknown_models: deny
+	DenyUnits      bool          // unknown_units: deny
 	Limits         []*Limit      // by name
 
 	body []byte
@@ -98,9 +100,10 @@ type Limit struct {
 	Kind          Kind
 	Mode          Mode
 	Unit          string  // what the limit counts, by name
-	Counts        Weights // how an ask's units are counted when settling
+	Counts        Weights // how an ask's units are counted when settling, Unit among them (see [Limit.weighOwnUnit])
 	ReserveCounts Weights // and when acquiring
 	DefaultCost   int64   // charged when an ask names no unit that is counted
+	Required      bool    // an ask that names none is refused, unless the limit is a shadow
 	Models        Models
 	PerModel      bool // each model has a counter of its own
 
