@@ -82,7 +82,8 @@ func NewMetrics(version string, c *limiter.Coordinator) *Metrics {
 			"Permits that were granted or denied without the store, as on_store_failure says. They count in permitd_permits_total too.",
 			func(l permitLabels) []string { return []string{l.provider, l.outcome} }, "provider", "outcome"),
 		unweighed: newCounters(r, "permitd_unweighed_total",
-			"Asks that named no unit of a limit which applied, and so were charged its default_cost there, or refused where it has required. Of every limit that is known, at 0 too.",
+			"Asks that named no unit of a limit which applied, and so were charged its default_cost there, "+
+				"or refused where it has required. Of every limit that is known, at 0 too.",
 			limitLabels.values, "provider", "limit"),
 		models: newCounters(r, "permitd_unknown_models_total",
 			"Asks for a model that no limit with models is for, whether unknown_models lets them pass or not.",
@@ -253,7 +254,8 @@ func (m *Metrics) provider(name string, err error) string {
 // isOfPolicy reports whether an error is one that asks get only where there is a policy.
 func isOfPolicy(err error) bool {
 	for _, is := range []error{
-		limiter.ErrUnknownKey, limiter.ErrUnknownModel, limiter.ErrKeyDisabled, limiter.ErrCostExceedsLimit, limiter.ErrIdempotencyMismatch,
+		limiter.ErrUnknownKey, limiter.ErrUnknownModel, limiter.ErrKeyDisabled, limiter.ErrCostExceedsLimit,
+		limiter.ErrIdempotencyMismatch,
 	} {
 		if errors.Is(err, is) {
 			return true

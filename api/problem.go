@@ -53,7 +53,8 @@ var table = []struct {
 	}},
 	{limiter.ErrUnknownModel, problem{
 		status: http.StatusForbidden, name: "unknown-model", title: "Unknown model",
-		detail: "no limit of the provider's policy is for this model: check its spelling and case, add it to the models of a limit, or set unknown_models to allow",
+		detail: "no limit of the provider's policy is for this model: check its spelling and case, " +
+			"add it to the models of a limit, or set unknown_models to allow",
 	}},
 	{limiter.ErrKeyDisabled, problem{
 		status: http.StatusForbidden, name: "key-disabled", title: "Key disabled",

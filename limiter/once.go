@@ -112,7 +112,10 @@ func (a *attempt) once() {
 	for i := range c.Lines {
 		l := &c.Lines[i]
 		limit := l.Terms.Limit
-		line := grantedLine{limit.Name, limit.Scope, limit.Kind, limit.Unit, limit.Mode, l.Model, limit.Amount, limit.Burst, limit.Per, Rate{}, l.Window, l.Cost, l.Unweighed}
+		line := grantedLine{
+			limit.Name, limit.Scope, limit.Kind, limit.Unit, limit.Mode, l.Model, limit.Amount, limit.Burst, limit.Per, Rate{},
+			l.Window, l.Cost, l.Unweighed,
+		}
 		if limit.Kind == KindRate {
 			line.Rate = l.Terms.Schedule.current().Rate
 		}

@@ -155,7 +155,9 @@ func (c *Coordinator) amendAt(ctx context.Context, at place, k *Closing, actual 
 
 // resolveClosing fills in the lines of a hold: the counters as they are now, and what is to be changed. One that is no more
 // has no terms.
-func (c *Coordinator) resolveClosing(ctx context.Context, at place, closing *Closing, h *Hold, r *reservation, now Instant, actual Costs) error {
+func (c *Coordinator) resolveClosing(
+	ctx context.Context, at place, closing *Closing, h *Hold, r *reservation, now Instant, actual Costs,
+) error {
 	policy, err := at.policy(ctx, closing.Provider)
 	if errors.Is(err, ErrUnknownProvider) { // deleted; the hold is closed all the same
 		var deleted Record
@@ -170,7 +172,8 @@ func (c *Coordinator) resolveClosing(ctx context.Context, at place, closing *Clo
 	closing.Stamps, closing.Lines = k.stamps(), closing.Lines[:0]
 	for i := range r.Lines {
 		reserved, receipt := &r.Lines[i], h.Receipts[i]
-		l := ClosingLine{Subject: reserved.Subject, Model: reserved.Model, Cost: reserved.closed(closing.Status, r.Cost, actual), Reserved: reserved.Cost}
+		l := ClosingLine{Subject: reserved.Subject, Model: reserved.Model, Reserved: reserved.Cost}
+		l.Cost = reserved.closed(closing.Status, r.Cost, actual)
 		if t := k.termsOf(reserved); t != nil {
 			l.Terms, l.Window = t, t.windowAt(now)
 			if t.Counter != reserved.Counter && (at.terms == nil || localCounter(t.Counter) != localCounter(reserved.Counter)) { // it was begun afresh: nothing can be given back
@@ -234,7 +237,10 @@ func settlement(permitID string, want HoldStatus, h *Hold, r *reservation) (*Set
 	if h.Status != want {
 		return nil, fmt.Errorf("%w: it was %s", ErrPermitClosed, h.Status)
 	}
-	s := &Settlement{PermitID: permitID, Status: want, Adjusted: map[string]int64{}, Uncharged: map[string]int64{}, Late: h.Late, IgnoredUnits: r.Ignored}
+	s := &Settlement{
+		PermitID: permitID, Status: want, Late: h.Late, IgnoredUnits: r.Ignored,
+		Adjusted: map[string]int64{}, Uncharged: map[string]int64{},
+	}
 	for i, ch := range h.Changes {
 		if ch.Adjusted != 0 {
 			s.Adjusted[r.Lines[i].Limit] = ch.Adjusted

@@ -14,7 +14,8 @@ func (a *attempt) checkModel(p *Policy) error {
 	switch {
 	case !p.picksModels():
 	case a.ask.Model == "" && p.DenyModels:
-		return &InvalidError{[]Fault{{"/model", "is missing: the provider's policy has unknown_models: deny, so name the model that will be called"}}}
+		return &InvalidError{[]Fault{{"/model",
+			"is missing: the provider's policy has unknown_models: deny, so name the model that will be called"}}}
 	case a.ask.Model == "":
 	default:
 		a.unknownModel = !p.knowsModel(a.ask.Model)
@@ -39,13 +40,14 @@ func (p *Policy) knowsModel(model string) bool {
 // unit of a limit that requires one. The lines are there.
 func (a *attempt) checkUnits(p *Policy) error {
 	lines := a.charge.Lines
-	for _, c := range a.ask.Cost {
+	for i, c := range a.ask.Cost {
 		if slices.ContainsFunc(lines, func(l Line) bool { return l.Terms.Limit.counts(c.Unit) }) {
 			continue
 		}
-		a.ignored = append(a.ignored, c.Unit)
+		left := len(a.ask.Cost) - i
+		a.ignored = append(slices.Grow(a.ignored, left), c.Unit)
 		if c.Unit != DefaultUnit && !slices.ContainsFunc(p.Limits, func(l *Limit) bool { return l.counts(c.Unit) }) {
-			a.unknownUnits = append(a.unknownUnits, c.Unit)
+			a.unknownUnits = append(slices.Grow(a.unknownUnits, left), c.Unit)
 		}
 	}
 	var f faults
@@ -56,7 +58,8 @@ func (a *attempt) checkUnits(p *Policy) error {
 	}
 	if p.DenyUnits {
 		for _, unit := range a.unknownUnits {
-			f.add(pointer("/cost", unit), "no limit of this provider counts this unit: leave it out, or name %s in its place", oneOfUnits(p.units()))
+			f.add(pointer("/cost", unit), "no limit of this provider counts this unit: leave it out, or name %s in its place",
+				oneOfUnits(p.units()))
 		}
 	}
 	if len(f) == 0 {

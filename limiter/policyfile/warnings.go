@@ -22,7 +22,8 @@ func (p *parser) warnOfGlobs(provider string, policy *limiter.Policy, doc *yaml.
 		for i, glob := range l.Models {
 			if plain := strings.TrimPrefix(glob, "!"); strings.TrimSpace(plain) != plain {
 				at := pointer(pointer("/limits", l.Name), "models") + "/" + strconv.Itoa(i)
-				p.warn(locate(doc, line, at), place{provider, at}, "%q matches no model: blanks count, and no model begins or ends with one", glob)
+				p.warn(locate(doc, line, at), place{provider, at},
+					"%q matches no model: blanks count, and no model begins or ends with one", glob)
 			}
 		}
 	}
