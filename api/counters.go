@@ -3,6 +3,7 @@ package api
 import (
 	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -33,16 +34,29 @@ func (c *counters[L]) of(labels L) prometheus.Counter {
 	if counter, ok := (*c.known.Load())[labels]; ok {
 		return counter
 	}
+	c.exist(labels)
+	return (*c.known.Load())[labels]
+}
+
+// exist has counters of these labels exist, at 0 unless they did before. It may change the order of all.
+func (c *counters[L]) exist(all ...L) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	counter := c.vec.WithLabelValues(c.values(labels)...)
-	known := maps.Clone(*c.known.Load())
-	known[labels] = counter
+	known := *c.known.Load()
+	missing := slices.DeleteFunc(all, func(labels L) bool { return known[labels] != nil })
+	if len(missing) == 0 {
+		return
+	}
+	known = maps.Clone(known)
+	for _, labels := range missing {
+		known[labels] = c.vec.WithLabelValues(c.values(labels)...)
+	}
 	c.known.Store(&known)
-	return counter
 }
 
 func (l limitLabels) values() []string { return []string{l.provider, l.limit} }
+
+func (l providerLabel) values() []string { return []string{l.provider} }
 
 func (l requestLabels) values() []string {
 	return []string{l.route, l.method, strconv.Itoa(l.status)}

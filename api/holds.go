@@ -75,6 +75,8 @@ func appendSettlement(dst []byte, s *limiter.Settlement) []byte {
 	dst = appendByName(dst, s.Uncharged)
 	dst = append(dst, `,"late":`...)
 	dst = strconv.AppendBool(dst, s.Late)
+	dst = append(dst, `,"ignored_units":`...)
+	dst = appendNames(dst, s.IgnoredUnits)
 	return append(dst, '}')
 }
 

@@ -181,7 +181,7 @@ func TestSettle(t *testing.T) {
 	s, _ := newTestServer(t, map[string]string{"openrouter": tiers})
 	r := serve(t, s)
 	id := r.held(heldAsk).ID
-	want := `{"permit_id":"` + id + `","state":"settled","adjusted":{"tpm":-50},"uncharged":{},"late":false}`
+	want := `{"permit_id":"` + id + `","state":"settled","adjusted":{"tpm":-50},"uncharged":{},"late":false,"ignored_units":[]}`
 	checkJSON(t, r.on(id, "settle", `{"cost":{"output_tokens":250}}`), want)
 	if got := r.tokensLeft(); got != 250 {
 		t.Errorf("%d tokens left", got)
@@ -200,7 +200,7 @@ func TestSettleKeepsWhatIsNotNamed(t *testing.T) {
 	s, _ := newTestServer(t, map[string]string{"openrouter": tiers})
 	r := serve(t, s)
 	id := r.held(heldAsk).ID
-	checkJSON(t, r.on(id, "settle", `{"cost":{}}`), `{"permit_id":"`+id+`","state":"settled","adjusted":{},"uncharged":{},"late":false}`)
+	checkJSON(t, r.on(id, "settle", `{"cost":{}}`), `{"permit_id":"`+id+`","state":"settled","adjusted":{},"uncharged":{},"late":false,"ignored_units":[]}`)
 	if got := r.tokensLeft(); got != 200 {
 		t.Errorf("%d tokens left", got)
 	}
@@ -216,7 +216,7 @@ func TestSettlementIsInOrder(t *testing.T) {
 	r := serve(t, s)
 	id := r.held(`{"provider":"openrouter","key":"k","cost":{"tokens":40},"hold":true}`).ID
 	want := `{"permit_id":"` + id + `","state":"settled","adjusted":{"a":160,"b":160,"c":160,"d":160,"e":160,"f":160},` +
-		`"uncharged":{"a":300,"b":300,"c":300,"d":300,"e":300,"f":300},"late":false}`
+		`"uncharged":{"a":300,"b":300,"c":300,"d":300,"e":300,"f":300},"late":false,"ignored_units":[]}`
 	for range 3 {
 		checkJSON(t, r.on(id, "settle", `{"cost":{"tokens":500}}`), want)
 	}
@@ -235,7 +235,7 @@ func TestCancel(t *testing.T) {
 			s, _ := newTestServer(t, map[string]string{"openrouter": tiers})
 			r := serve(t, s)
 			id := r.held(heldAsk).ID
-			want := `{"permit_id":"` + id + `","state":"cancelled","adjusted":{"key-rpm":-1,"rpd":-1,"tpm":-1300,"watch":-1},"uncharged":{},"late":false}`
+			want := `{"permit_id":"` + id + `","state":"cancelled","adjusted":{"key-rpm":-1,"rpd":-1,"tpm":-1300,"watch":-1},"uncharged":{},"late":false,"ignored_units":[]}`
 			for range 2 {
 				checkJSON(t, r.on(id, "cancel", tt.body, tt.headers...), want)
 			}
@@ -269,7 +269,7 @@ func TestLateSettle(t *testing.T) {
 	r, clock := movingServer(t, tiers)
 	late, gone := r.held(`{"provider":"openrouter","key":"a","hold":true,"ttl_ms":1000}`).ID, r.held(`{"provider":"openrouter","key":"b","hold":true,"ttl_ms":1000}`).ID
 	clock.Add((10*time.Minute + 999*time.Millisecond).Microseconds())
-	checkJSON(t, r.on(late, "settle", `{"cost":{"input_tokens":10}}`), `{"permit_id":"`+late+`","state":"settled","adjusted":{"tpm":10},"uncharged":{},"late":true}`)
+	checkJSON(t, r.on(late, "settle", `{"cost":{"input_tokens":10}}`), `{"permit_id":"`+late+`","state":"settled","adjusted":{"tpm":10},"uncharged":{},"late":true,"ignored_units":[]}`)
 	clock.Add(1000)
 	r.on(gone, "settle", `{"cost":{}}`).problem(t, 404, "unknown-permit")
 }

@@ -22,6 +22,9 @@ type Metrics struct {
 	denials     *counters[limitLabels]
 	wouldDeny   *counters[limitLabels]
 	degraded    *counters[permitLabels]
+	unweighed   *counters[limitLabels]
+	models      *counters[providerLabel] // unknown ones
+	units       *counters[providerLabel]
 	uncharged   *counters[limitLabels]
 	holdsClosed *counters[holdLabels]
 	requests    *counters[requestLabels]
@@ -29,10 +32,12 @@ type Metrics struct {
 	durations   map[string]prometheus.Observer // by route, of those that are timed
 	revision    *prometheus.GaugeVec
 	revisions   sync.Map // provider → *revision
+	coordinator *limiter.Coordinator
 }
 
 type (
 	permitLabels  struct{ provider, outcome string }
+	providerLabel struct{ provider string }
 	limitLabels   struct{ provider, limit string }
 	holdLabels    struct{ provider, state, late string }
 	requestLabels struct {
@@ -62,7 +67,8 @@ var timedRoutes = []string{permitsPath, batchPath, settlePath, cancelPath, exten
 func NewMetrics(version string, c *limiter.Coordinator) *Metrics {
 	r := prometheus.NewRegistry()
 	m := &Metrics{
-		registry: r,
+		registry:    r,
+		coordinator: c,
 		permits: newCounters(r, "permitd_permits_total",
 			"Asks for a permit by outcome: granted, replayed (the answer to an earlier ask under the same idempotency key), denied, dry_run, or why there was no decision.",
 			func(l permitLabels) []string { return []string{l.provider, l.outcome} }, "provider", "outcome"),
@@ -75,6 +81,16 @@ func NewMetrics(version string, c *limiter.Coordinator) *Metrics {
 		degraded: newCounters(r, "permitd_degraded_permits_total",
 			"Permits that were granted or denied without the store, as on_store_failure says. They count in permitd_permits_total too.",
 			func(l permitLabels) []string { return []string{l.provider, l.outcome} }, "provider", "outcome"),
+		unweighed: newCounters(r, "permitd_unweighed_total",
+			"Asks that named no unit of a limit which applied, and so were charged its default_cost there, "+
+				"or refused where it has required. Of every limit that is known, at 0 too.",
+			limitLabels.values, "provider", "limit"),
+		models: newCounters(r, "permitd_unknown_models_total",
+			"Asks for a model that no limit with models is for, whether unknown_models lets them pass or not.",
+			providerLabel.values, "provider"),
+		units: newCounters(r, "permitd_unknown_units_total",
+			"Asks that named a unit which no limit of the policy counts, whether unknown_units lets them pass or not.",
+			providerLabel.values, "provider"),
 		uncharged: newCounters(r, "permitd_uncharged_units_total",
 			"Units that calls used, by what their permits were settled to, and that were not charged, being more than one amount past the limit.",
 			limitLabels.values, "provider", "limit"),
@@ -125,12 +141,35 @@ func (m *Metrics) asked(ask *limiter.Ask, d *limiter.Decision, err error) {
 	switch {
 	case err != nil:
 		m.permits.of(permitLabels{m.provider(ask.Provider, err), problemOf(err).name}).Inc()
+		m.refused(ask, err)
 	case ask.DryRun:
 		m.permits.of(permitLabels{d.Provider, outcomeDryRun}).Inc()
 	case d.Replayed:
 		m.permits.of(permitLabels{d.Provider, outcomeReplayed}).Inc()
 	default:
 		m.decided(d)
+	}
+}
+
+// refused counts what an ask named that the policy does not know, and was refused for.
+func (m *Metrics) refused(ask *limiter.Ask, err error) {
+	var units *limiter.UnitsError
+	switch {
+	case ask.DryRun:
+	case errors.Is(err, limiter.ErrUnknownModel):
+		m.models.of(providerLabel{ask.Provider}).Inc()
+	case errors.As(err, &units):
+		m.unknownUnits(ask.Provider, units.Unknown)
+		for _, limit := range units.Unweighed {
+			m.unweighed.of(limitLabels{ask.Provider, limit}).Inc()
+		}
+	}
+}
+
+// unknownUnits counts an ask that named them, if there are any.
+func (m *Metrics) unknownUnits(provider string, units []string) {
+	if len(units) > 0 {
+		m.units.of(providerLabel{provider}).Inc()
 	}
 }
 
@@ -145,8 +184,16 @@ func (m *Metrics) decided(d *limiter.Decision) {
 		m.degraded.of(permitLabels{d.Provider, outcome}).Inc()
 	}
 	m.applied(d.Provider, d.Revision)
+	if d.UnknownModel {
+		m.models.of(providerLabel{d.Provider}).Inc()
+	}
+	m.unknownUnits(d.Provider, d.UnknownUnits)
 	for i := range d.Limits {
-		switch l := &d.Limits[i]; {
+		l := &d.Limits[i]
+		if l.Unweighed {
+			m.unweighed.of(limitLabels{d.Provider, l.Name}).Inc()
+		}
+		switch {
 		case l.Refused:
 			m.denials.of(limitLabels{d.Provider, l.Name}).Inc()
 		case l.WouldDeny:
@@ -207,11 +254,13 @@ func (m *Metrics) provider(name string, err error) string {
 // isOfPolicy reports whether an error is one that asks get only where there is a policy.
 func isOfPolicy(err error) bool {
 	for _, is := range []error{
-		limiter.ErrUnknownKey, limiter.ErrKeyDisabled, limiter.ErrCostExceedsLimit, limiter.ErrIdempotencyMismatch,
+		limiter.ErrUnknownKey, limiter.ErrUnknownModel, limiter.ErrKeyDisabled, limiter.ErrCostExceedsLimit,
+		limiter.ErrIdempotencyMismatch,
 	} {
 		if errors.Is(err, is) {
 			return true
 		}
 	}
-	return false
+	var units *limiter.UnitsError
+	return errors.As(err, &units)
 }

@@ -34,6 +34,9 @@ func TestPreview(t *testing.T) {
 		`{"policy":` + lower + `,"permits":[{"key":"sk-1"},{"key":"sk-2"},{"key":"sk-2","cost":{"requests":5}}]}`:                               {`"status":429`, `"allowed":true`, `"status":422`},
 		`{"policy":{"limits":{"rpm":{"scope":"key","kind":"rate","amount":5,"per":"1m","per_model":true}}},"permits":[{"key":"sk-1"}]}`:         {`"status":400`},
 		`{"policy":{"unknown_keys":"deny","limits":{}},"permits":[{"key":"sk-1"}]}`:                                                             {`"status":403`},
+		`{"policy":{"unknown_models":"deny","unknown_units":"deny","limits":{"tpm":{"scope":"key","kind":"rate","unit":"tokens","amount":5,"per":"1m","models":["m"],"required":true}}},` +
+			`"permits":[{"key":"sk-1","model":"n"},{"key":"sk-1","model":"m"},{"key":"sk-1","model":"m","cost":{"tokens":1,"tokns":1}},{"key":"sk-1","model":"m","cost":{"tokens":1}}]}`: {
+			`urn:permitd:problem:unknown-model`, `"pointer":"/cost","detail":"names no unit of limit tpm, which requires one: name tokens"`, `"pointer":"/cost/tokns"`, `"allowed":true`},
 		`{"permits":[]}`: nil,
 	} {
 		got := r.previewed(body)

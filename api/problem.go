@@ -51,6 +51,11 @@ var table = []struct {
 		status: http.StatusForbidden, name: "unknown-key", title: "Unknown key",
 		detail: "the provider's policy admits registered keys only: register the key, or set unknown_keys to allow",
 	}},
+	{limiter.ErrUnknownModel, problem{
+		status: http.StatusForbidden, name: "unknown-model", title: "Unknown model",
+		detail: "no limit of the provider's policy is for this model: check its spelling and case, " +
+			"add it to the models of a limit, or set unknown_models to allow",
+	}},
 	{limiter.ErrKeyDisabled, problem{
 		status: http.StatusForbidden, name: "key-disabled", title: "Key disabled",
 		detail: "the key, or the pool that it belongs to, is disabled: use another key, or enable it again",

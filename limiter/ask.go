@@ -1,6 +1,9 @@
 package limiter
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Ask is a request for a permit.
 type Ask struct {
@@ -38,9 +41,7 @@ func (a *Ask) Validate() error {
 	case a.Key != "" && !Printable(a.Key, MaxKeyLen):
 		f.add("/key", "must be 1 to %d printable characters", MaxKeyLen)
 	}
-	if a.Model != "" && !Printable(a.Model, MaxModelLen) {
-		f.add("/model", "must be 1 to %d printable characters", MaxModelLen)
-	}
+	f.checkModel(a.Model)
 	if a.IdempotencyKey != "" && !Printable(a.IdempotencyKey, MaxIdempotencyKeyLen) {
 		f.add("/idempotency_key", "must be 1 to %d printable characters", MaxIdempotencyKeyLen)
 	}
@@ -55,6 +56,17 @@ func (a *Ask) Validate() error {
 		a.KeyID, a.Key = KeyID(a.Key), ""
 	}
 	return nil
+}
+
+// checkModel adds what is wrong with the name of a model; "" is none.
+func (f *faults) checkModel(model string) {
+	switch {
+	case model == "":
+	case !Printable(model, MaxModelLen):
+		f.add("/model", "must be 1 to %d printable characters", MaxModelLen)
+	case strings.TrimSpace(model) != model:
+		f.add("/model", "must not begin or end with a blank: no limit would take it for the model that is meant")
+	}
 }
 
 // check adds what is wrong with the costs.

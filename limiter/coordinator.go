@@ -297,6 +297,8 @@ func (c *Coordinator) conclude(ctx context.Context, a *attempt) bool {
 		Pool:         a.charge.Pool,
 		Revision:     a.policy.record.Revision,
 		IgnoredUnits: a.ignored,
+		UnknownUnits: a.unknownUnits,
+		UnknownModel: a.unknownModel,
 	}
 	a.decision.read(&a.charge)
 	if o.Verdict == Granted && a.charge.Hold != nil {

@@ -67,7 +67,7 @@ func (o *outage) level(c *Coordinator, provider string, ct *charged, handed int6
 // for it may be settled late.
 func (o *outage) holdDebt(c *Coordinator, provider, permitID string, ask *Ask, p *page) *debt {
 	k := &Closing{Provider: provider, PermitID: permitID, Status: HoldCancelled}
-	h, r, err := c.amendAt(context.Background(), o.place(c), k, func(*reservedLine, map[string]int64) int64 { return 0 })
+	h, r, err := c.amendAt(context.Background(), o.place(c), k, nil)
 	if err != nil {
 		return nil
 	}

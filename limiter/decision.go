@@ -14,7 +14,9 @@ type Decision struct {
 	Revision     int64  // of the provider's policy
 	Degraded     bool   // decided without the shared store
 	Limits       []LimitStatus
-	IgnoredUnits []string      // units named in the ask that no limit counts
+	IgnoredUnits []string      // units named in the ask that no limit counts which applies to it
+	UnknownUnits []string      // those of them that no limit of the policy counts; never [DefaultUnit]
+	UnknownModel bool          // limits have models, and none of them is for the model that was named
 	PermitID     string        // with a hold: what to settle it by
 	Expires      time.Time     // and until when
 	Replayed     bool          // the answer to an earlier ask with the same idempotency key
@@ -48,6 +50,7 @@ type LimitStatus struct {
 	// RetryAfter is the time until this cost fits if nobody else spends; 0 when it fitted. For a cost that a shadow limit
 	// could never admit it equals Reset.
 	RetryAfter time.Duration
+	Unweighed  bool          // the ask named no unit of the limit: Cost is the limit's default
 	Refused    bool          // enforced, and the cost did not fit
 	WouldDeny  bool          // shadow, and the cost did not fit
 	Window     time.Duration // per of a rate; the real length of a quota's window
@@ -66,6 +69,7 @@ func (l *Line) status(now Instant) LimitStatus {
 		Model:     l.Model,
 		Amount:    t.Limit.Amount,
 		Cost:      l.Cost,
+		Unweighed: l.Unweighed,
 		Used:      l.State.whole(),
 		Remaining: t.remaining(l.State),
 		Reset:     t.Untouched(l.State, now),

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // PolicyDoc is a provider's policy as it is stored.
@@ -76,6 +77,19 @@ func (c *Coordinator) Policies(ctx context.Context) ([]PolicyDoc, error) {
 	}
 	slices.SortFunc(docs, func(a, b PolicyDoc) int { return strings.Compare(a.Provider, b.Provider) })
 	return docs, nil
+}
+
+// Known returns the policies that this instance decides by, by provider, as it last saw them. It does not ask the store.
+func (c *Coordinator) Known() []PolicyDoc {
+	var docs []PolicyDoc
+	for _, views := range []*sync.Map{&c.policies, &c.assumed} {
+		views.Range(func(provider, v any) bool {
+			docs = append(docs, v.(*policyView).doc(provider.(string)))
+			return true
+		})
+	}
+	slices.SortFunc(docs, func(a, b PolicyDoc) int { return strings.Compare(a.Provider, b.Provider) })
+	return docs
 }
 
 // adopt takes over the documents that a stale answer brought, unless the store has lost what is known here.

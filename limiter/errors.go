@@ -15,6 +15,9 @@ var (
 	ErrUnknownProvider = errors.New("unknown provider")
 	// ErrUnknownKey: the key has no entry and the policy says unknown_keys: deny.
 	ErrUnknownKey = errors.New("unknown key")
+	// ErrUnknownModel: limits of the policy have models, none of them is for the ask's model, and the policy says
+	// unknown_models: deny.
+	ErrUnknownModel = errors.New("unknown model")
 	// ErrKeyDisabled: the entry of the key, or of its pool, is disabled.
 	ErrKeyDisabled = errors.New("key disabled")
 	// ErrCostExceedsLimit: the cost is more than an enforced limit ever admits at once. Always a [*CostError].
@@ -61,6 +64,18 @@ func (e *InvalidError) Error() string {
 }
 
 func (e *InvalidError) Unwrap() error { return ErrInvalid }
+
+// UnitsError says that an ask names units that no limit of the policy counts, which says unknown_units: deny; or that it names
+// none of an enforced limit's that has required: true. It unwraps to an [*InvalidError], which names each.
+type UnitsError struct {
+	Unknown   []string // units of the ask that no limit of the policy counts, denied or not
+	Unweighed []string // limits that apply to the ask, and of which it names no unit, whether they require one or not
+	invalid   *InvalidError
+}
+
+func (e *UnitsError) Error() string { return e.invalid.Error() }
+
+func (e *UnitsError) Unwrap() error { return e.invalid }
 
 // CostError says which limit could never admit a cost. It unwraps to [ErrCostExceedsLimit].
 type CostError struct {

@@ -67,6 +67,7 @@ type Closing struct {
 	Stamps   Stamps        // what the lines were resolved under
 	Status   HoldStatus    // what it becomes; HoldOpen extends it
 	TTL      time.Duration // of an extension: from now
+	Body     []byte        // of one that is closed, in place of what it has; nil: that stays
 	Lines    []ClosingLine // of the hold's lines, in order
 
 	Outcome ClosingOutcome
@@ -123,6 +124,8 @@ type reservation struct {
 	Once  string           `json:"once,omitempty"`
 	Cost  map[string]int64 `json:"cost,omitempty"`
 	Lines []reservedLine   `json:"lines"`
+	// Ignored are the units that it was settled to and no line counts.
+	Ignored []string `json:"ignored,omitempty"`
 }
 
 type reservedLine struct {
@@ -157,6 +160,34 @@ func (a *attempt) reservation() reservation {
 	return r
 }
 
+// ignoredBy are the units of a settlement that no line counts.
+func (r *reservation) ignoredBy(actual Costs) (units []string) {
+	for _, c := range actual {
+		if !slices.ContainsFunc(r.Lines, func(l reservedLine) bool { return l.counts(c.Unit) }) {
+			units = append(units, c.Unit)
+		}
+	}
+	return units
+}
+
+// counts reports whether a unit was weighed when the line was reserved, or is when it is settled.
+func (l *reservedLine) counts(unit string) bool {
+	_, counted := l.Counts[unit]
+	_, reserved := l.Reserve[unit]
+	return counted || reserved
+}
+
+// closed is what a line should have cost when its hold is closed, or extended, given what the ask and a settlement name.
+func (l *reservedLine) closed(as HoldStatus, asked map[string]int64, actual Costs) int64 {
+	switch as {
+	case HoldSettled:
+		return l.settled(asked, actual)
+	case HoldCancelled:
+		return 0
+	}
+	return l.Cost
+}
+
 // settled is what a line should have cost, given the actual units: those that are not named keep what was reserved.
 func (l *reservedLine) settled(asked map[string]int64, actual Costs) int64 {
 	reserve := l.Reserve
@@ -165,9 +196,7 @@ func (l *reservedLine) settled(asked map[string]int64, actual Costs) int64 {
 	}
 	named, total := false, int64(0)
 	for _, c := range actual {
-		_, counted := l.Counts[c.Unit]
-		_, reserved := reserve[c.Unit]
-		if counted || reserved {
+		if l.counts(c.Unit) {
 			named = true
 			total = addUnits(total, mulUnits(c.Amount, l.Counts[c.Unit]))
 		}

@@ -3,9 +3,9 @@ package limiter
 import "strings"
 
 // Models says which models a limit applies to, by globs in which "*", at most 8 times in each, matches any run of
-// characters, "/" included; all else stands for itself, case-sensitive. A glob after "!" excludes. A model is matched when
-// no exclusion matches it and a plain glob does; where there are only exclusions, when none of them matches. Empty matches
-// every model.
+// characters, "/" included; all else stands for itself, blanks and the case of letters included. A glob after "!" excludes.
+// A model is matched when no exclusion matches it and a plain glob does; where there are only exclusions, when none of them
+// matches. Empty matches every model.
 //
 //	Models{"*:free", "!openai/*"} matches "deepseek/deepseek-r1:free" and not "openai/gpt-oss-20b:free".
 type Models []string

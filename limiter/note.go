@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -71,8 +72,8 @@ func readNote(provider, note string) (n permitNote, ask *Ask, err error) {
 type errand struct {
 	permitID string
 	status   HoldStatus // HoldOpen: it is only extended
-	cost     costOf
-	hold     Hold // as it was answered: what is asked again gets the same
+	actual   Costs      // that it is settled to
+	hold     Hold       // as it was answered: what is asked again gets the same
 	lines    reservation
 	giveUp   Instant
 	next     time.Time // it is tried,
@@ -90,7 +91,7 @@ const (
 
 // amendLater answers for a hold that another instance granted without the store and has not handed over yet, and sees to it
 // later. The answer is what closing will come to if all of the reservation can be given back. cause is why it can't be done now.
-func (c *Coordinator) amendLater(k *Closing, note string, cost costOf, cause error) (*Hold, *reservation, error) {
+func (c *Coordinator) amendLater(k *Closing, note string, actual Costs, cause error) (*Hold, *reservation, error) {
 	n, ask, err := readNote(k.Provider, note)
 	now := c.now()
 	policy := c.lastKnown(k.Provider)
@@ -112,7 +113,7 @@ func (c *Coordinator) amendLater(k *Closing, note string, cost costOf, cause err
 	case e == nil && len(w.errands) >= maxErrands:
 		return nil, nil, fmt.Errorf("%w: %d holds wait to be closed", ErrOverloaded, maxErrands)
 	case e == nil:
-		e = &errand{permitID: k.PermitID, status: HoldOpen, cost: cost, pause: errandPause, lines: r,
+		e = &errand{permitID: k.PermitID, status: HoldOpen, pause: errandPause, lines: r,
 			hold: Hold{Status: HoldOpen, Born: n.Born, Expires: n.Expires}}
 		w.errands[k.PermitID] = e
 	case e.status != HoldOpen: // it was closed
@@ -124,11 +125,12 @@ func (c *Coordinator) amendLater(k *Closing, note string, cost costOf, cause err
 		e.hold.Extend(now, k.TTL)
 	} else {
 		k.Outcome.Verdict = Granted
-		e.status, e.cost = k.Status, cost
+		r.Ignored = r.ignoredBy(actual)
+		e.status, e.actual, e.lines = k.Status, slices.Clone(actual), r
 		e.hold.Status, e.hold.Late, e.hold.Changes = k.Status, now >= e.hold.Expires, make([]LineChange, len(r.Lines))
 		for i := range r.Lines {
 			if l := &r.Lines[i]; a.charge.Lines[i].Terms.Limit.Kind != KindConcurrency {
-				e.hold.Changes[i].Adjusted = cost(l, r.Cost) - l.Cost
+				e.hold.Changes[i].Adjusted = l.closed(k.Status, r.Cost, actual) - l.Cost
 			}
 		}
 	}
@@ -147,6 +149,6 @@ func (e *errand) run(ctx context.Context, c *Coordinator, provider string) bool 
 			return true
 		}
 	}
-	_, _, err := c.amendAt(ctx, place{c.store, c.policy, nil}, k, e.cost)
+	_, _, err := c.amendAt(ctx, place{c.store, c.policy, nil}, k, e.actual)
 	return err == nil || c.now() > e.giveUp
 }

@@ -69,23 +69,26 @@ type grantBody struct {
 	Pool     string        `json:"pool,omitempty"`
 	Revision int64         `json:"revision"`
 	Ignored  []string      `json:"ignored,omitempty"`
+	Units    []string      `json:"units,omitempty"` // unknown ones
+	Model    bool          `json:"model,omitempty"` // it is unknown
 	Lines    []grantedLine `json:"lines"`
 	Counters string        `json:"counters"` // a digest of those of the lines
 }
 
 type grantedLine struct {
-	Name   string        `json:"name"`
-	Scope  Scope         `json:"scope"`
-	Kind   Kind          `json:"kind"`
-	Unit   string        `json:"unit"`
-	Mode   Mode          `json:"mode"`
-	Model  string        `json:"model,omitempty"`
-	Amount int64         `json:"amount"`
-	Burst  int64         `json:"burst"`
-	Per    time.Duration `json:"per,omitempty"`
-	Rate   Rate          `json:"rate,omitzero"`
-	Window Window        `json:"window,omitzero"`
-	Cost   int64         `json:"cost"`
+	Name      string        `json:"name"`
+	Scope     Scope         `json:"scope"`
+	Kind      Kind          `json:"kind"`
+	Unit      string        `json:"unit"`
+	Mode      Mode          `json:"mode"`
+	Model     string        `json:"model,omitempty"`
+	Amount    int64         `json:"amount"`
+	Burst     int64         `json:"burst"`
+	Per       time.Duration `json:"per,omitempty"`
+	Rate      Rate          `json:"rate,omitzero"`
+	Window    Window        `json:"window,omitzero"`
+	Cost      int64         `json:"cost"`
+	Unweighed bool          `json:"unweighed,omitempty"` // the ask named no unit of the limit
 }
 
 // once asks for the charge to be granted once, if the ask has an idempotency key.
@@ -99,7 +102,7 @@ func (a *attempt) once() {
 	if a.refusal != nil { // an earlier one may have been granted
 		return
 	}
-	b := grantBody{Pool: c.Pool, Revision: a.policy.record.Revision, Ignored: a.ignored}
+	b := grantBody{Pool: c.Pool, Revision: a.policy.record.Revision, Ignored: a.ignored, Units: a.unknownUnits, Model: a.unknownModel}
 	keep := minOnceKept
 	if c.Hold != nil {
 		b.TTL = c.Hold.TTL
@@ -109,7 +112,10 @@ func (a *attempt) once() {
 	for i := range c.Lines {
 		l := &c.Lines[i]
 		limit := l.Terms.Limit
-		line := grantedLine{limit.Name, limit.Scope, limit.Kind, limit.Unit, limit.Mode, l.Model, limit.Amount, limit.Burst, limit.Per, Rate{}, l.Window, l.Cost}
+		line := grantedLine{
+			limit.Name, limit.Scope, limit.Kind, limit.Unit, limit.Mode, l.Model, limit.Amount, limit.Burst, limit.Per, Rate{},
+			l.Window, l.Cost, l.Unweighed,
+		}
 		if limit.Kind == KindRate {
 			line.Rate = l.Terms.Schedule.current().Rate
 		}
@@ -133,7 +139,10 @@ func (a *attempt) repeat(g *Grant) (*Decision, error) {
 	if err := json.Unmarshal(g.Body, &b); err != nil || len(b.Lines) != len(g.Lines) {
 		return nil, fmt.Errorf("%w: a stored grant can't be read: %v", ErrStoreUnavailable, err)
 	}
-	d := &Decision{Provider: a.ask.Provider, KeyID: a.ask.KeyID, Pool: b.Pool, Revision: b.Revision, IgnoredUnits: b.Ignored, Replayed: true}
+	d := &Decision{
+		Provider: a.ask.Provider, KeyID: a.ask.KeyID, Pool: b.Pool, Revision: b.Revision,
+		IgnoredUnits: b.Ignored, UnknownUnits: b.Units, UnknownModel: b.Model, Replayed: true,
+	}
 	if b.TTL > 0 {
 		d.PermitID, d.Expires = g.PermitID, g.Now.Later(b.TTL).Time()
 	}
@@ -146,7 +155,7 @@ func (a *attempt) repeat(g *Grant) (*Decision, error) {
 		} else {
 			state.Part = 0
 		}
-		c.Lines = append(c.Lines, Line{Terms: &Terms{Limit: limit}, Model: l.Model, Cost: l.Cost, Window: l.Window, State: state, Fits: g.Lines[i].Fits})
+		c.Lines = append(c.Lines, Line{Terms: &Terms{Limit: limit}, Model: l.Model, Cost: l.Cost, Unweighed: l.Unweighed, Window: l.Window, State: state, Fits: g.Lines[i].Fits})
 	}
 	d.read(&c)
 	return d, nil

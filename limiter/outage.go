@@ -284,12 +284,12 @@ func (o *outage) place(c *Coordinator) place {
 
 // amend closes or extends a hold here, if it was granted here and not handed over. It returns false when it has to be asked for
 // elsewhere.
-func (o *outage) amend(ctx context.Context, c *Coordinator, k *Closing, cost costOf) (h *Hold, r *reservation, err error, here bool) {
+func (o *outage) amend(ctx context.Context, c *Coordinator, k *Closing, actual Costs) (h *Hold, r *reservation, err error, here bool) {
 	o.deciding.RLock()
 	defer o.deciding.RUnlock()
 	if !o.journal.has(k.PermitID) {
 		return nil, nil, nil, false
 	}
-	h, r, err = c.amendAt(ctx, o.place(c), k, cost)
+	h, r, err = c.amendAt(ctx, o.place(c), k, actual)
 	return h, r, err, o.journal.amended(k.PermitID, h, r)
 }

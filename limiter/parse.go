@@ -57,15 +57,22 @@ func ParsePolicy(doc []byte) (*Policy, error) {
 func (p *Policy) read(n *node) {
 	oneOf(n.take("on_store_failure"), &p.OnStoreFailure, FailDeny, FailAllow, FailShare)
 	n.take("hold_ttl").duration(&p.HoldTTL, MinHoldTTL, MaxHoldTTL)
-	unknown := "allow"
-	oneOf(n.take("unknown_keys"), &unknown, "allow", "deny")
-	p.DenyUnknown = unknown == "deny"
+	p.DenyUnknown = n.take("unknown_keys").denies("allow")
+	p.DenyModels = n.take("unknown_models").denies("allow")
+	p.DenyUnits = n.take("unknown_units").denies("ignore")
 	if limits := n.take("limits"); limits == nil {
 		n.fail("limits is missing: name at least one limit, or {} to count nothing")
 	} else if limits.object() {
 		p.readLimits(limits)
 	}
-	n.rest("on_store_failure, hold_ttl, unknown_keys, limits")
+	n.rest("on_store_failure, hold_ttl, unknown_keys, unknown_models, unknown_units, limits")
+}
+
+// denies reads deny, or the word for the contrary, which is the default.
+func (n *node) denies(otherwise string) bool {
+	what := otherwise
+	oneOf(n, &what, otherwise, "deny")
+	return what == "deny"
 }
 
 func (p *Policy) readLimits(n *node) {
@@ -91,7 +98,8 @@ func (p *Policy) readLimits(n *node) {
 	slices.SortFunc(p.Limits, func(a, b *Limit) int { return strings.Compare(a.Name, b.Name) })
 }
 
-const limitMembers = "scope, kind, mode, amount, per, burst, timezone, strict_window, slack, unit, counts, reserve_counts, default_cost, models, per_model"
+const limitMembers = "scope, kind, mode, amount, per, burst, timezone, strict_window, slack, " +
+	"unit, counts, reserve_counts, default_cost, required, models, per_model"
 
 func parseLimit(name string, n *node) *Limit {
 	if !n.object() {
@@ -186,7 +194,23 @@ func (l *Limit) readCounting(n *node) {
 	if c := n.take("reserve_counts"); c != nil {
 		c.weights(&l.ReserveCounts)
 	}
+	l.weighOwnUnit()
 	n.take("default_cost").integer(&l.DefaultCost, 0, MaxAmount)
+	n.take("required").boolean(&l.Required)
+}
+
+// weighOwnUnit gives the limit's own unit a weight of 1 where counts does not weigh it, so that an ask may name the sum
+// itself: {"tokens": 500} where input_tokens and output_tokens are counted. It does not do so for requests, which every ask
+// names: they count only where they are weighed.
+func (l *Limit) weighOwnUnit() {
+	if l.Unit == DefaultUnit || l.Counts.names(l.Unit) {
+		return
+	}
+	l.sums = true
+	l.Counts = l.Counts.with(Weight{l.Unit, 1})
+	if !l.ReserveCounts.names(l.Unit) {
+		l.ReserveCounts = l.ReserveCounts.with(Weight{l.Unit, 1})
+	}
 }
 
 func (n *node) weights(into *Weights) bool {

@@ -65,6 +65,10 @@ func TestPolicyIsRefusedWithEveryFaultByItsPointer(t *testing.T) {
 		`{"limits":{"l":null}}`:     {"/limits/l"},
 		`{"limits":{"l":{}}}`:       {"/limits/l", "/limits/l", "/limits/l"}, // scope, kind, amount
 		`{"limits":{},"hold_ttl":"999ms","on_store_failure":"maybe","unknown_keys":true,"extra":1}`: {"/extra", "/hold_ttl", "/on_store_failure", "/unknown_keys"},
+		`{"limits":{},"unknown_models":"ignore","unknown_units":"allow"}`:                           {"/unknown_models", "/unknown_units"},
+		`{"limits":{},"unknown_models":false,"unknown_units":null}`:                                 {"/unknown_models", "/unknown_units"},
+		oneLimit(`"required":"yes"`):                                                                         {"/limits/l/required"},
+		oneLimit(`"required":null`):                                                                          {"/limits/l/required"},
 		`{"limits":{},"hold_ttl":"24h0m1s"}`:                                                                 {"/hold_ttl"},
 		`{"limits":{},"hold_ttl":600}`:                                                                       {"/hold_ttl"},
 		`{"limits":{},"hold_ttl":null}`:                                                                      {"/hold_ttl"},

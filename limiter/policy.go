@@ -74,6 +74,8 @@ type Policy struct {
 	OnStoreFailure OnStoreFailure
 	HoldTTL        time.Duration // default and longest life of an unsettled hold
 	DenyUnknown    bool          // unknown_keys: deny
+	DenyModels     bool          // unknown_models: deny
+	DenyUnits      bool          // unknown_units: deny
 	Limits         []*Limit      // by name
 
 	body []byte
@@ -99,9 +101,11 @@ type Limit struct {
 	Kind          Kind
 	Mode          Mode
 	Unit          string  // what the limit counts, by name
-	Counts        Weights // how an ask's units are counted when settling
+	Counts        Weights // how an ask's units are counted when settling, Unit among them (see [Limit.weighOwnUnit])
 	ReserveCounts Weights // and when acquiring
 	DefaultCost   int64   // charged when an ask names no unit that is counted
+	sums          bool    // Unit stands for the sum of the units that counts weighs, and is not one of them
+	Required      bool    // an ask that names none is refused, unless the limit is a shadow
 	Models        Models
 	PerModel      bool // each model has a counter of its own
 

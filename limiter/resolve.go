@@ -1,19 +1,19 @@
 package limiter
 
-import "slices"
-
 // attempt is one ask on its way through the store.
 type attempt struct {
-	ask     *Ask
-	charge  Charge
-	policy  *policyView
-	key     *entryView
-	pool    *entryView
-	ignored []string
-	refusal error // why the ask can't be granted whatever the counters say; holds once the store confirms the stamps
-	now     Instant
-	until   Instant // when the time of a key that was rotated is over
-	usage   bool    // show the counters of all limits that can be named, charge nothing
+	ask          *Ask
+	charge       Charge
+	policy       *policyView
+	key          *entryView
+	pool         *entryView
+	ignored      []string // units that no limit counts which applies,
+	unknownUnits []string // and those of them that no limit of the policy does
+	unknownModel bool
+	refusal      error // why the ask can't be granted whatever the counters say; holds once the store confirms the stamps
+	now          Instant
+	until        Instant // when the time of a key that was rotated is over
+	usage        bool    // show the counters of all limits that can be named, charge nothing
 
 	decision *Decision
 	err      error
@@ -99,30 +99,33 @@ func (k known) terms(i int) *Terms {
 func (a *attempt) resolve(k known) {
 	c := &a.charge
 	c.KeyID, c.Pool = k.keyID, k.poolName
-	a.policy, a.key, a.pool, a.refusal, a.ignored = k.policy, k.key, k.pool, nil, nil
+	a.policy, a.key, a.pool = k.policy, k.key, k.pool
+	a.ignored, a.unknownUnits, a.unknownModel = nil, nil, false
 	c.Stamps, c.Lines = k.stamps(), c.Lines[:0]
 	c.NotAfter = min(a.now.Later(askLifetime), k.until-1)
 	if a.until = k.until; k.until <= a.now { // it is refused, if the documents are these
 		c.NotAfter = a.now.Later(askLifetime)
 	}
-	if !a.usage {
-		a.refusal = refuse(k, a.now)
-	}
-	if a.refusal == nil {
-		a.refusal = a.lines(k)
-	}
-	if a.refusal != nil {
+	if a.refusal = a.refuse(k); a.refusal != nil {
 		c.Lines = c.Lines[:0]
-		return
 	}
-	for _, cost := range a.ask.Cost {
-		counted := func(l Line) bool {
-			return l.Terms.Limit.Counts.names(cost.Unit) || l.Terms.Limit.ReserveCounts.names(cost.Unit)
-		}
-		if !slices.ContainsFunc(c.Lines, counted) {
-			a.ignored = append(a.ignored, cost.Unit)
-		}
+}
+
+// refuse adds the lines of the ask, or says why it is refused whatever they hold.
+func (a *attempt) refuse(k known) error {
+	if a.usage {
+		return a.lines(k)
 	}
+	if err := refuse(k, a.now); err != nil {
+		return err
+	}
+	if err := a.checkModel(k.policy.policy); err != nil {
+		return err
+	}
+	if err := a.lines(k); err != nil {
+		return err
+	}
+	return a.checkUnits(k.policy.policy)
 }
 
 // refuse applies what entries and policy say of a key as a whole.
@@ -166,7 +169,7 @@ func (a *attempt) lines(k known) error {
 		}
 		l.Free = a.usage // it only looks
 		if !a.usage {
-			l.Cost = t.reserve(a.ask.Cost)
+			l.Cost, l.Unweighed = t.reserve(a.ask.Cost)
 			if most := t.Limit.Burst; l.Cost > most && t.Limit.Mode == Enforce {
 				return &CostError{limit.Name, limit.Unit, l.Cost, most}
 			}
@@ -187,35 +190,28 @@ func (a *attempt) waive() {
 	}
 }
 
-// namesOnlyZero reports whether an ask names every unit that the limit counts, each as 0.
+// namesOnlyZero reports whether an ask names every unit that the limit counts, or the unit that stands for their sum, and
+// each of those that it names as 0.
 func (l *Limit) namesOnlyZero(ask Costs) bool {
+	all := true
 	for _, w := range []Weights{l.ReserveCounts, l.Counts} {
 		for _, k := range w {
-			if n, named := ask.of(k.Unit); !named || n > 0 {
+			n, named := ask.of(k.Unit)
+			if n > 0 {
 				return false
 			}
+			all = all && (named || l.sums && k.Unit == l.Unit)
 		}
 	}
-	return true
+	_, sum := ask.of(l.Unit)
+	return all || l.sums && sum
 }
 
-// reserve is what an ask costs when it is acquired.
-func (t *Terms) reserve(ask Costs) int64 {
-	total, _ := t.Limit.ReserveCounts.sum(ask)
-	if !t.Limit.named(ask) {
-		return t.Limit.DefaultCost
+// reserve is what an ask costs when it is acquired. unweighed says that it names no unit of the limit, so that this is the
+// default cost.
+func (t *Terms) reserve(ask Costs) (cost int64, unweighed bool) {
+	if l := t.Limit; l.ReserveCounts.named(ask) || l.Counts.named(ask) {
+		return l.ReserveCounts.sum(ask), false
 	}
-	return total
-}
-
-// named reports whether an ask names any unit that the limit counts, when acquiring or settling.
-func (l *Limit) named(ask Costs) bool {
-	for _, w := range []Weights{l.ReserveCounts, l.Counts} {
-		for _, k := range w {
-			if _, ok := ask.of(k.Unit); ok || k.Unit == DefaultUnit {
-				return true
-			}
-		}
-	}
-	return false
+	return t.Limit.DefaultCost, true
 }

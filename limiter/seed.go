@@ -85,12 +85,14 @@ func (c *Coordinator) Seed(ctx context.Context, docs ProviderDocs) (SeedResult, 
 		}
 		r, err = c.store.Swap(ctx, id, r.Tag, next)
 		if err == nil {
+			c.adoptPolicy(ctx, docs.Provider, r)
 			return SeedStored, nil
 		}
 		if !errors.Is(err, ErrConflict) {
 			return 0, err
 		}
 	}
+	c.adoptPolicy(ctx, docs.Provider, r) // if it can: what is wrong with it, whoever asks for a permit is told
 	if bytes.Equal(r.Body, docs.Policy.Body()) {
 		return SeedSame, nil
 	}

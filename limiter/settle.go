@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,7 +18,9 @@ type Settlement struct {
 	Adjusted  map[string]int64 // units charged on top of those reserved; negative: refunded
 	Uncharged map[string]int64 // units that were used but not charged, being more than one amount past the limit
 	Late      bool             // the hold had expired
-	Repeated  bool             // it was closed before, and this is the answer to an earlier call
+	// IgnoredUnits are those of the settlement that no limit of the permit counts.
+	IgnoredUnits []string
+	Repeated     bool // it was closed before, and this is the answer to an earlier call
 }
 
 // Settle replaces the reserved cost of a permit by the actual one. Of units that are not named the reservation stays, and
@@ -30,12 +33,12 @@ func (c *Coordinator) Settle(ctx context.Context, permitID string, actual Costs)
 	if err := actual.validate(); err != nil {
 		return nil, err
 	}
-	return c.close(ctx, permitID, HoldSettled, func(l *reservedLine, asked map[string]int64) int64 { return l.settled(asked, actual) })
+	return c.close(ctx, permitID, HoldSettled, actual)
 }
 
 // Cancel refunds all of a permit's cost that has not drained. Errors are those of Settle, [ErrPermitClosed] after Settle.
 func (c *Coordinator) Cancel(ctx context.Context, permitID string) (*Settlement, error) {
-	return c.close(ctx, permitID, HoldCancelled, func(*reservedLine, map[string]int64) int64 { return 0 })
+	return c.close(ctx, permitID, HoldCancelled, nil)
 }
 
 // ExtendHold has a permit expire no earlier than ttl from now, and at most [MaxHoldLife] after it was acquired. It returns
@@ -44,7 +47,7 @@ func (c *Coordinator) ExtendHold(ctx context.Context, permitID string, ttl time.
 	if ttl < time.Millisecond || ttl > MaxHoldLife {
 		return time.Time{}, &InvalidError{[]Fault{{"/ttl_ms", "must be from 1 to " + fmt.Sprint(MaxHoldLife.Milliseconds())}}}
 	}
-	h, r, err := c.amend(ctx, permitID, &Closing{Status: HoldOpen, TTL: ttl}, func(l *reservedLine, _ map[string]int64) int64 { return l.Cost })
+	h, r, err := c.amend(ctx, permitID, &Closing{Status: HoldOpen, TTL: ttl}, nil)
 	switch {
 	case err != nil:
 		return time.Time{}, err
@@ -57,10 +60,10 @@ func (c *Coordinator) ExtendHold(ctx context.Context, permitID string, ttl time.
 	return h.Expires.Time(), nil
 }
 
-// close closes a hold, or finds that it is closed already.
-func (c *Coordinator) close(ctx context.Context, permitID string, status HoldStatus, cost costOf) (*Settlement, error) {
+// close closes a hold, or finds that it is closed already. actual is what a settlement names.
+func (c *Coordinator) close(ctx context.Context, permitID string, status HoldStatus, actual Costs) (*Settlement, error) {
 	k := &Closing{Status: status}
-	h, r, err := c.amend(ctx, permitID, k, cost)
+	h, r, err := c.amend(ctx, permitID, k, actual)
 	if err != nil {
 		return nil, err
 	}
@@ -71,26 +74,23 @@ func (c *Coordinator) close(ctx context.Context, permitID string, status HoldSta
 	return s, err
 }
 
-// costOf is what a line should have cost, given what the ask named.
-type costOf func(l *reservedLine, asked map[string]int64) int64
-
 // amend has a hold closed or extended, where its record is, and returns it as it is then.
-func (c *Coordinator) amend(ctx context.Context, permitID string, k *Closing, cost costOf) (*Hold, *reservation, error) {
+func (c *Coordinator) amend(ctx context.Context, permitID string, k *Closing, actual Costs) (*Hold, *reservation, error) {
 	id, note := cutNote(permitID)
 	k.Provider, k.PermitID = PermitProvider(id), id
 	if k.Provider == "" {
 		return nil, nil, ErrUnknownPermit
 	}
 	if o, ok := c.outages.Load(k.Provider); ok && note != "" {
-		if h, r, err, here := o.(*outage).amend(ctx, c, k, cost); here {
+		if h, r, err, here := o.(*outage).amend(ctx, c, k, actual); here {
 			return h, r, err
 		}
 	}
 	ctx, cancel := c.patient(ctx, time.Now(), 1)
 	defer cancel()
-	h, r, err := c.amendAt(ctx, place{c.store, c.policy, nil}, k, cost)
+	h, r, err := c.amendAt(ctx, place{c.store, c.policy, nil}, k, actual)
 	if note != "" && (errors.Is(err, ErrUnknownPermit) || errors.Is(err, ErrStoreUnavailable)) {
-		return c.amendLater(k, note, cost, err)
+		return c.amendLater(k, note, actual, err)
 	}
 	return h, r, err
 }
@@ -104,7 +104,7 @@ type place struct {
 }
 
 // amendAt has a store close or extend a hold, under the documents in force.
-func (c *Coordinator) amendAt(ctx context.Context, at place, k *Closing, cost costOf) (*Hold, *reservation, error) {
+func (c *Coordinator) amendAt(ctx context.Context, at place, k *Closing, actual Costs) (*Hold, *reservation, error) {
 	h, err := at.store.Hold(ctx, k.Provider, k.PermitID)
 	if err != nil {
 		return nil, nil, err
@@ -119,9 +119,12 @@ func (c *Coordinator) amendAt(ctx context.Context, at place, k *Closing, cost co
 	if err != nil || h.Status != HoldOpen {
 		return &h, &r, err
 	}
+	if r.Ignored = r.ignoredBy(actual); len(r.Ignored) > 0 {
+		k.Body = r.body()
+	}
 	now := h.Seen
 	for range maxRounds {
-		if err := c.resolveClosing(ctx, at, k, &h, &r, now, cost); err != nil {
+		if err := c.resolveClosing(ctx, at, k, &h, &r, now, actual); err != nil {
 			return nil, nil, err
 		}
 		at.store.CloseHold(ctx, k)
@@ -132,7 +135,12 @@ func (c *Coordinator) amendAt(ctx context.Context, at place, k *Closing, cost co
 			if o.Hold.Status == 0 {
 				return nil, nil, ErrUnknownPermit
 			}
-			return &o.Hold, &r, nil
+			if bytes.Equal(o.Hold.Body, h.Body) {
+				r.Ignored = nil
+			} else { // with what was ignored, by this call or one that came before it
+				r, err = readReservation(o.Hold.Body)
+			}
+			return &o.Hold, &r, err
 		case Stale:
 			if err := c.adopt(ctx, k.Provider, k.KeyID, k.Pool, &o.Current); err != nil && !errors.Is(err, ErrUnknownProvider) {
 				return nil, nil, err
@@ -147,7 +155,9 @@ func (c *Coordinator) amendAt(ctx context.Context, at place, k *Closing, cost co
 
 // resolveClosing fills in the lines of a hold: the counters as they are now, and what is to be changed. One that is no more
 // has no terms.
-func (c *Coordinator) resolveClosing(ctx context.Context, at place, closing *Closing, h *Hold, r *reservation, now Instant, cost costOf) error {
+func (c *Coordinator) resolveClosing(
+	ctx context.Context, at place, closing *Closing, h *Hold, r *reservation, now Instant, actual Costs,
+) error {
 	policy, err := at.policy(ctx, closing.Provider)
 	if errors.Is(err, ErrUnknownProvider) { // deleted; the hold is closed all the same
 		var deleted Record
@@ -162,7 +172,8 @@ func (c *Coordinator) resolveClosing(ctx context.Context, at place, closing *Clo
 	closing.Stamps, closing.Lines = k.stamps(), closing.Lines[:0]
 	for i := range r.Lines {
 		reserved, receipt := &r.Lines[i], h.Receipts[i]
-		l := ClosingLine{Subject: reserved.Subject, Model: reserved.Model, Cost: cost(reserved, r.Cost), Reserved: reserved.Cost}
+		l := ClosingLine{Subject: reserved.Subject, Model: reserved.Model, Reserved: reserved.Cost}
+		l.Cost = reserved.closed(closing.Status, r.Cost, actual)
 		if t := k.termsOf(reserved); t != nil {
 			l.Terms, l.Window = t, t.windowAt(now)
 			if t.Counter != reserved.Counter && (at.terms == nil || localCounter(t.Counter) != localCounter(reserved.Counter)) { // it was begun afresh: nothing can be given back
@@ -226,7 +237,10 @@ func settlement(permitID string, want HoldStatus, h *Hold, r *reservation) (*Set
 	if h.Status != want {
 		return nil, fmt.Errorf("%w: it was %s", ErrPermitClosed, h.Status)
 	}
-	s := &Settlement{PermitID: permitID, Status: want, Adjusted: map[string]int64{}, Uncharged: map[string]int64{}, Late: h.Late}
+	s := &Settlement{
+		PermitID: permitID, Status: want, Late: h.Late, IgnoredUnits: r.Ignored,
+		Adjusted: map[string]int64{}, Uncharged: map[string]int64{},
+	}
 	for i, ch := range h.Changes {
 		if ch.Adjusted != 0 {
 			s.Adjusted[r.Lines[i].Limit] = ch.Adjusted

@@ -120,6 +120,8 @@ type Line struct {
 	Cost    int64
 	Free    bool   // a cost of 0 fits whatever the counter holds; otherwise it fits only while one unit would
 	Window  Window // of a quota: the one that holds the store's time as far as known
+	// Unweighed says that the ask names no unit of the limit, and so costs what an ask does by default. No matter to a store.
+	Unweighed bool
 
 	State State // filled in by the store; of its slots, those that have expired are not counted
 	Fits  bool  // filled in by the store: the cost fits, or would have

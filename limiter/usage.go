@@ -46,8 +46,6 @@ func (q *UsageQuery) validate() error {
 	if q.Pool != "" && !ValidName(q.Pool) {
 		f.add("/pool", "a pool's name must match %s", namePattern)
 	}
-	if q.Model != "" && !Printable(q.Model, MaxModelLen) {
-		f.add("/model", "must be 1 to %d printable characters", MaxModelLen)
-	}
+	f.checkModel(q.Model)
 	return f.err()
 }

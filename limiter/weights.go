@@ -57,17 +57,30 @@ func (w Weights) names(unit string) bool {
 	return slices.ContainsFunc(w, func(k Weight) bool { return k.Unit == unit })
 }
 
-// sum weighs what an ask names; requests is 1 unless the ask names it. named is false when the ask names none of the
-// units. The sum saturates far above every amount.
-func (w Weights) sum(ask Costs) (total int64, named bool) {
+// with is w with one more unit, which it does not weigh yet.
+func (w Weights) with(more Weight) Weights {
+	at, _ := slices.BinarySearchFunc(w, more.Unit, func(k Weight, unit string) int { return strings.Compare(k.Unit, unit) })
+	return slices.Insert(slices.Clone(w), at, more)
+}
+
+// sum weighs what an ask names; requests is 1 unless the ask names it. The sum saturates far above every amount.
+func (w Weights) sum(ask Costs) (total int64) {
 	for _, k := range w {
 		n, ok := ask.of(k.Unit)
 		if !ok && k.Unit == DefaultUnit {
-			n, ok = 1, true
+			n = 1
 		}
-		if ok {
-			total, named = addUnits(total, mulUnits(n, k.Weight)), true
+		total = addUnits(total, mulUnits(n, k.Weight))
+	}
+	return total
+}
+
+// named reports whether an ask names any of the units. Every ask names requests, where they weigh anything.
+func (w Weights) named(ask Costs) bool {
+	for _, k := range w {
+		if _, ok := ask.of(k.Unit); ok || k.Unit == DefaultUnit && k.Weight > 0 {
+			return true
 		}
 	}
-	return total, named
+	return false
 }

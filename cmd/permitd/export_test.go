@@ -39,7 +39,7 @@ func TestExport(t *testing.T) {
 	}
 	for path, body := range map[string]string{
 		"/v1/providers/on":  `{"limits":{"null":{"per":"day","kind":"quota","amount":1000000000000,"scope":"pool","models":["*:free","!a/*","#no: {yes}"]}},"unknown_keys":"deny"}`,
-		"/v1/providers/1e3": `{"hold_ttl":"90s","limits":{"010":{"scope":"key","kind":"rate","unit":"on","counts":{"y":0,"on":1000},"amount":7,"per":"31d","strict_window":true}}}`,
+		"/v1/providers/1e3": `{"hold_ttl":"90s","unknown_models":"deny","unknown_units":"deny","limits":{"010":{"scope":"key","kind":"rate","unit":"on","counts":{"y":0,"on":1000},"required":true,"amount":7,"per":"31d","strict_window":true}}}`,
 	} {
 		if status, text := i.send("PUT", path, body); status != 201 {
 			t.Fatalf("%d %s", status, text)
@@ -59,8 +59,10 @@ func TestExport(t *testing.T) {
 	}
 	first := `  "1e3":
     hold_ttl: 90s
+    unknown_models: deny
+    unknown_units: deny
     limits:
-      "010": {scope: key, kind: rate, unit: "on", counts: {"y": 0, "on": 1000}, amount: 7, per: 31d, strict_window: true}
+      "010": {scope: key, kind: rate, unit: "on", counts: {"y": 0, "on": 1000}, required: true, amount: 7, per: 31d, strict_window: true}
     pools:
       "12345678": {label: "y"}
       x: {}

@@ -106,6 +106,9 @@ func (s *Store) settle(k *limiter.Closing, c *limiter.Charge, places []place, r 
 		s.counter(c, &c.Lines[i], at).state = state
 	}
 	r.value.Status, r.value.Changes, r.value.Late = k.Status, changes, now >= r.value.Expires
+	if k.Body != nil {
+		r.value.Body = k.Body
+	}
 }
 
 // extend has a hold and its slots expire later.

@@ -1,6 +1,7 @@
 package policyfile
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -101,4 +102,30 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestWarnsOfGlobsThatMatchNothing: blanks count in a glob, and no model has any at its ends.
+func TestWarnsOfGlobsThatMatchNothing(t *testing.T) {
+	f, err := Parse("p.yaml", []byte(`providers:
+  acme:
+    limits:
+      day:
+        {scope: key, kind: quota, amount: 1, per: day,
+         models: [gpt-4o, "gpt 4o", "gpt-4o ", "! o1", " *"]}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, w := range f.Warnings {
+		got = append(got, w.String())
+	}
+	want := []string{
+		`p.yaml:6: acme: /limits/day/models/2: "gpt-4o " matches no model: blanks count, and no model begins or ends with one`,
+		`p.yaml:6: acme: /limits/day/models/3: "! o1" matches no model: blanks count, and no model begins or ends with one`,
+		`p.yaml:6: acme: /limits/day/models/4: " *" matches no model: blanks count, and no model begins or ends with one`,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("warnings:\n%s", strings.Join(got, "\n"))
+	}
 }

@@ -92,7 +92,8 @@ func (p *parser) policies(n *yaml.Node) {
 		if !limiter.ValidName(m.name) {
 			p.fault(m.line, allProviders, "%q can't name a provider: must match %s", m.name, namePattern)
 		}
-		if p.mapping(m.value, m.line, place{provider: m.name}, "on_store_failure, hold_ttl, unknown_keys, limits, pools and keys") {
+		if p.mapping(m.value, m.line, place{provider: m.name},
+			"on_store_failure, hold_ttl, unknown_keys, unknown_models, unknown_units, limits, pools and keys") {
 			p.provider(m)
 		}
 	}

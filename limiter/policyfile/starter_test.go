@@ -17,6 +17,8 @@ func TestStarterParses(t *testing.T) {
 				t.Errorf("%s %s: a limit of scope provider must start in shadow", p.Provider, l.Name)
 			case l.Scope != limiter.ScopeProvider && l.Kind == limiter.KindRate && !l.Strict:
 				t.Errorf("%s %s: what a provider enforces must be a strict window", p.Provider, l.Name)
+			case l.Unit != limiter.DefaultUnit && !l.Required && l.DefaultCost == 0:
+				t.Errorf("%s %s: an ask that names no %s would pass for nothing", p.Provider, l.Name, l.Unit)
 			case l.Scope == limiter.ScopeKey:
 				t.Errorf("%s %s: no provider limits by key", p.Provider, l.Name)
 			}
@@ -58,8 +60,8 @@ func TestStarterFigures(t *testing.T) {
 		t.Errorf("anthropic's output: %s, reserved %s", l.Counts, l.ReserveCounts)
 	}
 	l := limit("bedrock", "tpm")
-	if l.Counts.String() != "cache_read_tokens=0,cache_write_tokens=1,input_tokens=1,output_tokens=5" ||
-		l.ReserveCounts.String() != "cache_read_tokens=1,cache_write_tokens=1,input_tokens=1,output_tokens=1" {
+	if l.Counts.String() != "cache_read_tokens=0,cache_write_tokens=1,input_tokens=1,output_tokens=5,tokens=1" ||
+		l.ReserveCounts.String() != "cache_read_tokens=1,cache_write_tokens=1,input_tokens=1,output_tokens=1,tokens=1" {
 		t.Errorf("bedrock: %s, reserved %s", l.Counts, l.ReserveCounts)
 	}
 }

@@ -2,15 +2,36 @@ package policyfile
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/permitd/permitd/limiter"
 )
 
-// warnAbout warns of each rate that admits more in one per than its amount: all that have no strict_window. That is what
-// a token bucket does and often what is meant, but a provider that counts in windows answers the excess with 429.
+// warnAbout warns of what is allowed and likely not meant.
 func (p *parser) warnAbout(provider string, policy *limiter.Policy, doc *yaml.Node, line int) {
+	p.warnOfGlobs(provider, policy, doc, line)
+	p.warnOfBursts(provider, policy, doc, line)
+}
+
+// warnOfGlobs warns of each that can match nothing, since no ask's model begins or ends with a blank.
+func (p *parser) warnOfGlobs(provider string, policy *limiter.Policy, doc *yaml.Node, line int) {
+	for _, l := range policy.Limits {
+		for i, glob := range l.Models {
+			if plain := strings.TrimPrefix(glob, "!"); strings.TrimSpace(plain) != plain {
+				at := pointer(pointer("/limits", l.Name), "models") + "/" + strconv.Itoa(i)
+				p.warn(locate(doc, line, at), place{provider, at},
+					"%q matches no model: blanks count, and no model begins or ends with one", glob)
+			}
+		}
+	}
+}
+
+// warnOfBursts warns of each rate that admits more in one per than its amount: all that have no strict_window. That is what
+// a token bucket does and often what is meant, but a provider that counts in windows answers the excess with 429.
+func (p *parser) warnOfBursts(provider string, policy *limiter.Policy, doc *yaml.Node, line int) {
 	for _, l := range policy.Limits {
 		if l.Kind != limiter.KindRate || l.Strict {
 			continue

@@ -55,6 +55,9 @@ func (b *batch) addClosing(k *limiter.Closing) *limiter.Charge {
 		c.Once = &limiter.Once{ID: k.Once}
 	}
 	b.add(&ask{charge: c})
+	if k.Body != nil && k.Status != limiter.HoldOpen {
+		b.bodies = append(b.bodies, k.Body)
+	}
 	p := &b.askPart
 	p.data[len(p.data)-1] = byte(len(k.Lines))
 	for i := range k.Lines {

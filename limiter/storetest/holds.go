@@ -198,21 +198,15 @@ func testSettleUnits(t *testing.T, b Backend) {
 		"out": {"scope":"key","kind":"rate","unit":"out","reserve_counts":{"out":0},"amount":1000,"per":"10d"},
 		"def": {"scope":"key","kind":"rate","unit":"images","default_cost":7,"amount":1000,"per":"10d"},
 		"rpd": {"scope":"key","kind":"rate","amount":1000,"per":"10d"}`)
-	cost := func(units ...any) (c limiter.Costs) {
-		for i := 0; i < len(units); i += 2 {
-			c = append(c, limiter.Cost{Unit: units[i].(string), Amount: int64(units[i+1].(int))})
-		}
-		return c
-	}
-	p := n.hold(0, cost("in", 100, "out", 50))
+	p := n.hold(0, costs("in", 100, "out", 50))
 	n.remaining("all", 850)
 	n.remaining("out", 1000)
-	n.settle(p, cost("out", 20), by{"all": -50 + 100, "out": 20}, nil)
-	p = n.hold(0, cost("in", 100, "out", 50))
-	n.settle(p, cost("in", 0, "images", 3), by{"in": -100, "all": -100, "def": -4}, nil)
-	p = n.hold(0, cost("in", 1))
-	n.settle(p, cost("requests", 0, "nobody", 5), by{"rpd": -1}, nil)
-	for _, c := range []limiter.Costs{cost("in", -1), cost("in", 1, "in", 2), cost("IN", 1)} {
+	n.settle(p, costs("out", 20), by{"all": -50 + 100, "out": 20}, nil)
+	p = n.hold(0, costs("in", 100, "out", 50))
+	n.settle(p, costs("in", 0, "images", 3), by{"in": -100, "all": -100, "def": -4}, nil)
+	p = n.hold(0, costs("in", 1))
+	n.settle(p, costs("requests", 0, "nobody", 5), by{"rpd": -1}, nil)
+	for _, c := range []limiter.Costs{costs("in", -1), costs("in", 1, "in", 2), costs("IN", 1)} {
 		if _, err := n.Settle(context.Background(), p, c); !errors.Is(err, limiter.ErrInvalid) {
 			t.Errorf("settled to %v: %v", c, err)
 		}

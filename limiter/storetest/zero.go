@@ -12,10 +12,6 @@ import (
 const afterwards = `"otpm": {"scope":"key","kind":"rate","unit":"output_tokens","counts":{"output_tokens":1},
 	"reserve_counts":{"output_tokens":0},"amount":1000,"per":"1h","burst":1000}`
 
-func costs(unit string, amount int64) limiter.Costs {
-	return limiter.Costs{{Unit: unit, Amount: amount}}
-}
-
 // testReservesNothing: who reserves nothing is denied while not one unit fits.
 func testReservesNothing(t *testing.T, b Backend) {
 	n := newBench(t, b, afterwards)
@@ -70,6 +66,9 @@ func testReservesNothingElsewhere(t *testing.T, b Backend) {
 	}
 	if d, err := results[1].Decision, results[1].Err; err != nil || d.Allowed || !d.Limits[1].Refused || !d.Limits[2].WouldDeny || d.Limits[0].Refused {
 		t.Errorf("a hold: %+v, %v", d, err)
+	}
+	if d := n.askFor(limiter.Ask{Key: "sk-1", Cost: costs("tokens", 0, "output_tokens", 0)}); !d.Allowed || d.Limits[0].RetryAfter != 0 {
+		t.Errorf("the sum named as 0: %+v", d)
 	}
 	one := limiter.Ask{Key: "sk-1", Cost: costs("output_tokens", 0)} // shadow would deny, since it is not named
 	if d := n.askFor(one); !d.Allowed || !d.Limits[2].WouldDeny || d.Limits[2].RetryAfter != 6*time.Minute {

@@ -1,6 +1,7 @@
 -- Store.CloseHold: the record of the hold is in the lane's place, and the one ask has its lines, in order, with what is to be
 -- charged on top, or, negative, refunded. A line without terms is passed over. ARGV[5] is what the hold becomes; one that
--- stays open (1) expires no earlier than seq microseconds from now.
+-- stays open (1) expires no earlier than seq microseconds from now. ARGV[6], if there is one, is the new body of the record of
+-- a hold that is closed.
 local GRANTED, STALE, LATE = 1, 3, 4
 local record = kept(held[1])
 
@@ -80,6 +81,6 @@ else
     receipt = receipt + 21
   end
   record = pack('<BBI7I7I7B', ARGV[5], now >= expires and 1 or 0, born, expires, keep, n) ..
-    sub(record, body, receipt - 1) .. table.concat(changes) .. sub(record, receipt)
+    sub(record, body, receipt - 1) .. table.concat(changes) .. (ARGV[6] or sub(record, receipt))
   redis.call('SET', KEYS[2], record, 'KEEPTTL')
 end
