@@ -49,6 +49,8 @@ func Run(t *testing.T, b Backend) {
 		"merge patches":                                       testPatch,
 		"patches at the same time":                            testConcurrentPatches,
 		"history and rollback":                                testHistory,
+		"a history has so many bytes":                         testHistorySize,
+		"what is large is read in pieces":                     testPieces,
 		"a deleted provider":                                  testDeletedProvider,
 		"entries that a deletion left":                        testLeftEntries,
 		"entries are listed and deleted":                      testEntries,
