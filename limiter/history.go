@@ -26,7 +26,9 @@ type HistoryItem struct {
 
 // History returns what was written of a policy before a revision (0: all), the newest first: a page of at most n items and
 // about [PageSize] bytes. oldest is the oldest revision that is kept: more follows a page that does not end with that.
-func (c *Coordinator) History(ctx context.Context, provider string, before int64, n int) (items []HistoryItem, oldest int64, err error) {
+func (c *Coordinator) History(ctx context.Context, provider string, before int64, n int) (
+	items []HistoryItem, oldest int64, err error,
+) {
 	ctx, cancel := reading(ctx)
 	defer cancel()
 	records, oldest, err := c.records(ctx, provider, before, n+1) // one more, for the patch of the last
@@ -61,7 +63,9 @@ func (c *Coordinator) History(ctx context.Context, provider string, before int64
 
 // records reads pieces of a history until it has n records, or two and the bytes of a page. The last is the oldest that is kept
 // if there are no more.
-func (c *Coordinator) records(ctx context.Context, provider string, before int64, n int) (records []Record, oldest int64, err error) {
+func (c *Coordinator) records(ctx context.Context, provider string, before int64, n int) (
+	records []Record, oldest int64, err error,
+) {
 	for size := 0; len(records) < n && (len(records) < 2 || size < PageSize); {
 		var piece []Record
 		if piece, oldest, err = c.store.History(ctx, provider, before, n-len(records)); err != nil {

@@ -47,11 +47,12 @@ func ParsePolicy(doc []byte) (*Policy, error) {
 	if root.object() {
 		p.read(root)
 	}
-	if p.body = compact(doc); len(p.body) > MaxPolicySize {
-		f.add("", "has %d bytes; a policy has at most %d: leave out limits, or globs of their models", len(p.body), MaxPolicySize)
-	}
 	if err := f.err(); err != nil {
 		return nil, err
+	}
+	if p.body = compact(doc); len(p.body) > MaxPolicySize {
+		f.add("", "has %d bytes; a policy has at most %d: leave out limits, or globs of their models", len(p.body), MaxPolicySize)
+		return nil, f.err()
 	}
 	return p, nil
 }

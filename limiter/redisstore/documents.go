@@ -195,7 +195,8 @@ func (s *Store) Instances(ctx context.Context, self *limiter.Instance) ([]limite
 	}
 	instances := []limiter.Instance{}
 	for after := ""; ; id = "" {
-		result, err := s.again(ctx, s.docs, "", s.scripts.instances, []string{s.keys.instances()}, id, text, limiter.InstanceLife.Microseconds(), after, limiter.PieceSize)
+		result, err := s.again(ctx, s.docs, "", s.scripts.instances, []string{s.keys.instances()},
+			id, text, limiter.InstanceLife.Microseconds(), after, limiter.PieceSize)
 		if err != nil {
 			return nil, s.failed(ctx, err)
 		}

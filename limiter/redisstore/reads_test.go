@@ -137,7 +137,8 @@ func TestManyDocumentsAtOnce(t *testing.T) {
 	var asks []limiter.Ask
 	for i := range maxAsks {
 		note := strings.Repeat("n", 100<<10)
-		if _, err := s.Swap(t.Context(), registered(i), "", limiter.Record{Revision: 1, Tag: fmt.Sprint(i), Generation: "1", Note: note, Body: []byte(`{}`)}); err != nil {
+		r := limiter.Record{Revision: 1, Tag: fmt.Sprint(i), Generation: "1", Note: note, Body: []byte(`{}`)}
+		if _, err := s.Swap(t.Context(), registered(i), "", r); err != nil {
 			t.Fatal(err)
 		}
 		asks = append(asks, limiter.Ask{Provider: "p", Key: fmt.Sprintf("sk-%d", i)})

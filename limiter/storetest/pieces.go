@@ -3,6 +3,7 @@ package storetest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -33,7 +34,8 @@ func testHistorySize(t *testing.T, b Backend) {
 			size += sizes[oldest]
 		}
 		records, at, err := store.History(ctx, provider, int64(oldest+2), 10)
-		if err != nil || len(records) != 1 || records[0].Revision != int64(oldest+1) || records[0].Size() != sizes[oldest] || at != int64(oldest+1) {
+		if err != nil || len(records) != 1 || records[0].Revision != int64(oldest+1) || at != int64(oldest+1) ||
+			records[0].Size() != sizes[oldest] {
 			t.Fatalf("after %d writes: %d, oldest %d, %v; want one of revision %d", len(sizes), len(records), at, err, oldest+1)
 		}
 	}
@@ -59,7 +61,8 @@ func testPieces(t *testing.T, b Backend) {
 	n := newBench(t, b, onePerMinute)
 	const many, large = 6, 200 << 10
 	globs := func(i int) string { // in four limits, as none may have more than 256
-		of := `: {"scope":"key","kind":"rate","amount":1,"per":"1m","models":["` + strconv.Itoa(i) + strings.Repeat(`","`+strings.Repeat("m", 250), large/4/253) + `"]}`
+		models := `"` + strconv.Itoa(i) + strings.Repeat(`","`+strings.Repeat("m", 250), large/4/253) + `"`
+		of := `: {"scope":"key","kind":"rate","amount":1,"per":"1m","models":[` + models + `]}`
 		return `"a"` + of + `, "b"` + of + `, "c"` + of + `, "d"` + of
 	}
 	const keys, small = 150, 8 << 10 // an entry can't be larger
@@ -130,4 +133,24 @@ func testPieces(t *testing.T, b Backend) {
 		}
 		return len(docs), more, err
 	})
+}
+
+// testPolicySize patches a policy until it is too large.
+func testPolicySize(t *testing.T, b Backend) {
+	ctx := context.Background()
+	n := newBench(t, b, onePerMinute)
+	for i := 0; ; i++ {
+		glob := `,"` + strings.Repeat("m", 250) + `"`
+		patch := fmt.Sprintf(`{"limits":{"l%d":{"scope":"key","kind":"rate","amount":1,"per":"1m","models":["x"%s]}}}`, i, strings.Repeat(glob, 255))
+		_, err := n.PatchPolicy(ctx, provider, []byte(patch), limiter.Edit{})
+		if d, readErr := n.Policy(ctx, provider); readErr != nil || len(d.Policy.Body()) > limiter.MaxPolicySize {
+			t.Fatalf("%d bytes are stored, %v", len(d.Policy.Body()), readErr)
+		}
+		if err != nil {
+			if !errors.Is(err, limiter.ErrInvalid) || !strings.Contains(err.Error(), "at most 1048576") || i < 10 {
+				t.Errorf("patch %d: %v", i, err)
+			}
+			return
+		}
+	}
 }

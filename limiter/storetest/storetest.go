@@ -51,6 +51,7 @@ func Run(t *testing.T, b Backend) {
 		"history and rollback":                                testHistory,
 		"a history has so many bytes":                         testHistorySize,
 		"what is large is read in pieces":                     testPieces,
+		"a policy has so many bytes":                          testPolicySize,
 		"a deleted provider":                                  testDeletedProvider,
 		"entries that a deletion left":                        testLeftEntries,
 		"entries are listed and deleted":                      testEntries,
