@@ -17,7 +17,7 @@ import (
 const (
 	maxBody       = 64 << 10
 	maxBatchBody  = 1 << 20
-	maxPolicyBody = 1 << 20 // limits may have hundreds of globs each
+	maxPolicyBody = limiter.MaxPolicySize
 	maxKeysBody   = 1 << 20
 )
 

@@ -43,13 +43,13 @@ func (s entryRoutes) page(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	found, err := s.coordinator.Entries(c.Request().Context(), provider, s.kind, after, size+1) // one more: is there a next page?
+	found, more, err := s.coordinator.Entries(c.Request().Context(), provider, s.kind, after, size)
 	if err != nil {
 		return err
 	}
 	next := ""
-	if len(found) > size {
-		found, next = found[:size], found[size-1].Name
+	if more {
+		next = found[len(found)-1].Name
 	}
 	text := []byte(`{"items":[`)
 	for i, e := range found {

@@ -27,14 +27,14 @@ func (s *Server) history(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	before, _ := strconv.ParseInt(after, 10, 64)                                         // 0 on the first page
-	items, err := s.coordinator.History(c.Request().Context(), provider, before, size+1) // one more: is there a next page?
+	before, _ := strconv.ParseInt(after, 10, 64) // 0 on the first page
+	items, oldest, err := s.coordinator.History(c.Request().Context(), provider, before, size)
 	if err != nil {
 		return err
 	}
 	next := ""
-	if len(items) > size {
-		items, next = items[:size], strconv.FormatInt(items[size-1].Revision, 10)
+	if n := len(items); n > 0 && items[n-1].Revision > oldest {
+		next = strconv.FormatInt(items[n-1].Revision, 10)
 	}
 	text := []byte(`{"items":[`)
 	for i, item := range items {
@@ -106,20 +106,11 @@ func readRollback(r *http.Request) (revision int64, err error) {
 
 // notKept says which revisions are kept, where that of a rollback is not, or is one without a policy.
 func (s *Server) notKept(c echo.Context, provider string, revision int64, err error) error {
-	var newest, oldest int64
-	for {
-		items, histErr := s.coordinator.History(c.Request().Context(), provider, oldest, maxPageSize)
-		if histErr != nil || len(items) == 0 {
-			break
-		}
-		if newest == 0 {
-			newest = items[0].Revision
-		}
-		oldest = items[len(items)-1].Revision
-	}
-	if newest == 0 {
+	last, oldest, histErr := s.coordinator.History(c.Request().Context(), provider, 0, 1)
+	if histErr != nil || len(last) == 0 {
 		return err
 	}
+	newest := last[0].Revision
 	p := problemOf(err)
 	p.detail = fmt.Sprintf("revision %d is not kept, those from %d to %d are: choose one that GET …/history lists", revision, oldest, newest)
 	if revision >= oldest && revision <= newest {

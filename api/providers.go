@@ -2,7 +2,6 @@ package api
 
 import (
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -21,20 +20,13 @@ func (s *Server) providers(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	docs, err := s.coordinator.Policies(c.Request().Context())
+	docs, more, err := s.coordinator.Policies(c.Request().Context(), after, size)
 	if err != nil {
 		return err
 	}
-	from, seen := slices.BinarySearchFunc(docs, after, func(d limiter.PolicyDoc, name string) int {
-		return strings.Compare(d.Provider, name)
-	})
-	if seen {
-		from++
-	}
-	docs = docs[from:]
 	next := ""
-	if len(docs) > size {
-		docs, next = docs[:size], docs[size-1].Provider
+	if more {
+		next = docs[len(docs)-1].Provider
 	}
 	text := []byte(`{"items":[`)
 	for i, d := range docs {

@@ -39,6 +39,7 @@ type Coordinator struct {
 	cutOff       atomic.Bool  // the last heartbeat failed
 	owing        owing
 	rescue       rescue
+	patching     chan struct{} // has room for one, who makes a page of a history
 }
 
 const (
@@ -55,7 +56,8 @@ func New(store Store, options ...Option) *Coordinator {
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
-	c := &Coordinator{store: store, entries: entries, started: time.Now(), rescue: rescue{policy: make(chan struct{}, 1)}, minInstances: 1, log: slog.New(slog.DiscardHandler)}
+	c := &Coordinator{store: store, entries: entries, started: time.Now(), minInstances: 1, log: slog.New(slog.DiscardHandler),
+		rescue: rescue{policy: make(chan struct{}, 1)}, patching: make(chan struct{}, 1)}
 	c.attempts.New = func() any { return &attempt{charge: Charge{Lines: make([]Line, 0, MaxLimitsPerAsk)}} }
 	for _, set := range options {
 		set(c)

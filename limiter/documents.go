@@ -43,40 +43,47 @@ func (c *Coordinator) listedPolicy(ctx context.Context, provider string) (Policy
 	return v.doc(provider), nil
 }
 
-// Policies are those of all providers, by name.
-func (c *Coordinator) Policies(ctx context.Context) ([]PolicyDoc, error) {
+// Policies returns those of the providers after a name, in the order of their names: a page of at most n and about
+// [PageSize] bytes. more reports whether there are policies after these.
+func (c *Coordinator) Policies(ctx context.Context, after string, n int) (docs []PolicyDoc, more bool, err error) {
+	ctx, cancel := reading(ctx)
+	defer cancel()
+	names, err := c.providers(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	at, found := slices.BinarySearch(names, after)
+	if found {
+		at++
+	}
+	size := 0
+	for _, name := range names[at:] {
+		d, err := c.listedPolicy(ctx, name)
+		switch {
+		case errors.Is(err, ErrUnknownProvider): // deleted
+			continue
+		case err != nil:
+			return nil, false, err
+		case len(docs) == n || size >= PageSize:
+			return docs, true, nil
+		}
+		docs, size = append(docs, d), size+len(d.Policy.Body())
+	}
+	return docs, false, nil
+}
+
+// providers returns the names of all providers that have a policy, or had one, sorted: also of those that the store has lost.
+func (c *Coordinator) providers(ctx context.Context) ([]string, error) {
 	names, err := c.store.Providers(ctx)
 	if err != nil {
 		return nil, err
 	}
-	docs := make([]PolicyDoc, 0, len(names))
-	for _, name := range names {
-		d, err := c.listedPolicy(ctx, name)
-		if errors.Is(err, ErrUnknownProvider) { // deleted meanwhile
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		docs = append(docs, d)
-	}
-	c.policies.Range(func(name, _ any) bool { // not listed: deleted, or lost by the store
-		if _, listed := slices.BinarySearch(names, name.(string)); listed {
-			return true
-		}
-		var d PolicyDoc
-		if d, err = c.listedPolicy(ctx, name.(string)); err == nil {
-			docs = append(docs, d)
-		} else if errors.Is(err, ErrUnknownProvider) {
-			err = nil
-		}
-		return err == nil
+	c.policies.Range(func(name, _ any) bool {
+		names = append(names, name.(string))
+		return true
 	})
-	if err != nil {
-		return nil, err
-	}
-	slices.SortFunc(docs, func(a, b PolicyDoc) int { return strings.Compare(a.Provider, b.Provider) })
-	return docs, nil
+	slices.Sort(names)
+	return slices.Compact(names), nil
 }
 
 // Known returns the policies that this instance decides by, by provider, as it last saw them. It does not ask the store.
@@ -162,11 +169,19 @@ func (c *Coordinator) adoptPolicy(ctx context.Context, provider string, r Record
 		c.policies.Delete(provider)
 		return nil, unknownProvider(provider)
 	}
-	v, err := newPolicyView(provider, r)
+	v, err := c.viewOf(provider, r)
 	if err != nil {
 		return nil, err
 	}
 	c.isKnown(provider)
 	c.policies.Store(provider, v)
 	return v, nil
+}
+
+// viewOf returns a policy as it is used: the same as before where it is the same record.
+func (c *Coordinator) viewOf(provider string, r Record) (*policyView, error) {
+	if known, ok := c.policies.Load(provider); ok && known.(*policyView).record.Tag == r.Tag {
+		return known.(*policyView), nil
+	}
+	return newPolicyView(provider, r)
 }

@@ -36,17 +36,19 @@ func (c *Coordinator) Entry(ctx context.Context, id DocID) (StoredEntry, error) 
 	return r.stored(id, at)
 }
 
-// Entries are the entries of one kind after a name, in the order of their names, at most n.
-func (c *Coordinator) Entries(ctx context.Context, provider string, kind EntryKind, after string, n int) ([]StoredEntry, error) {
+// Entries returns the entries of one kind after a name, in the order of their names: a page of at most n and about
+// [PageSize] bytes. more reports whether there are entries after these.
+func (c *Coordinator) Entries(ctx context.Context, provider string, kind EntryKind, after string, n int) (entries []StoredEntry, more bool, err error) {
+	ctx, cancel := reading(ctx)
+	defer cancel()
 	policy, err := c.livePolicy(ctx, provider)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	var entries []StoredEntry
-	for len(entries) < n {
-		records, err := c.store.List(ctx, provider, kind, after, n-len(entries))
-		if err != nil {
-			return nil, err
+	for size := 0; ; {
+		records, err := c.store.List(ctx, provider, kind, after, n+1-len(entries)) // one more: are there others?
+		if err != nil || len(records) == 0 {
+			return entries, false, err
 		}
 		for _, r := range records {
 			after = r.Name
@@ -54,26 +56,25 @@ func (c *Coordinator) Entries(ctx context.Context, provider string, kind EntryKi
 			at, record := id, r.of(policy.record.Generation)
 			if record.Root != "" {
 				if at, record, err = c.resolveEntry(ctx, policy, id); err != nil {
-					return nil, err
+					return nil, false, err
 				}
 			}
 			if record.deleted() {
 				continue
+			}
+			if len(entries) == n || size >= PageSize {
+				return entries, true, nil
 			}
 			e, err := record.stored(id, at)
 			if errors.Is(err, ErrUnreadable) { // it must not spoil the list
 				e, err = StoredEntry{Name: id.Name, Revision: record.Revision, Tag: record.Tag, Entry: &Entry{Kind: kind, body: record.Body}, Unreadable: err}, nil
 			}
 			if err != nil {
-				return nil, err
+				return nil, false, err
 			}
-			entries = append(entries, e)
-		}
-		if len(records) == 0 {
-			break
+			entries, size = append(entries, e), size+record.Size()
 		}
 	}
-	return entries, nil
 }
 
 // PutEntry creates or replaces the entry of a key or pool. The document is checked against the policy in force. When it

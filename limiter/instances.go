@@ -3,6 +3,7 @@ package limiter
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	mathrand "math/rand/v2"
 	"time"
 )
@@ -28,11 +29,8 @@ func (c *Coordinator) Attend(ctx context.Context, version string) {
 	self := Instance{ID: rand.Text()[:12], Version: version, StartedAt: time.Now().UTC().Truncate(time.Millisecond)}
 	c.self.Store(&self)
 	for {
-		if err := c.keepUp(ctx); ctx.Err() == nil {
-			c.cutOff.Store(err != nil)
-			if err != nil {
-				c.log.Debug("could not keep up with the other instances", "error", err)
-			}
+		if err := c.keepUp(ctx); err != nil && ctx.Err() == nil {
+			c.log.Debug("could not keep up with the other instances", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -42,16 +40,27 @@ func (c *Coordinator) Attend(ctx context.Context, version string) {
 	}
 }
 
-// keepUp takes part once.
+// keepUp takes part once, in so little time that an instance whose store is slow still counts as alive.
 func (c *Coordinator) keepUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*heartbeat)
+	defer cancel()
 	all, err := c.store.Instances(ctx, c.Self())
+	if !errors.Is(ctx.Err(), context.Canceled) {
+		c.cutOff.Store(err != nil)
+	}
 	if err != nil {
 		return err
 	}
 	c.seen(all)
 	c.reachable()
 	c.resumeRescues()
-	if _, err = c.Policies(ctx); err == nil { // what is assumed still, the store does not have
+	names, err := c.providers(ctx)
+	for _, name := range names {
+		if _, err := c.livePolicy(ctx, name); err != nil && !errors.Is(err, ErrUnknownProvider) {
+			return err
+		}
+	}
+	if err == nil { // what is assumed still, the store does not have
 		c.assumed.Range(func(provider, _ any) bool {
 			c.isKnown(provider.(string))
 			return true

@@ -50,7 +50,10 @@ func ParsePolicy(doc []byte) (*Policy, error) {
 	if err := f.err(); err != nil {
 		return nil, err
 	}
-	p.body = compact(doc)
+	if p.body = compact(doc); len(p.body) > MaxPolicySize {
+		f.add("", "has %d bytes; a policy has at most %d: leave out limits, or globs of their models", len(p.body), MaxPolicySize)
+		return nil, f.err()
+	}
 	return p, nil
 }
 

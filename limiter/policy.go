@@ -12,7 +12,8 @@ const (
 	MaxWeight            = 1000
 	MaxPer               = 31 * 24 * time.Hour
 	MinPer               = time.Millisecond
-	MaxLimits            = 64 // per policy
+	MaxPolicySize        = 1 << 20 // bytes of a policy, without blanks between its parts
+	MaxLimits            = 64      // per policy
 	MaxLimitsPerAsk      = 16
 	MaxKeyLen            = 4096 // characters of an API key
 	MaxIdempotencyKeyLen = 255

@@ -54,6 +54,9 @@ func (r Record) Blank() bool {
 	return r.deleted() && len(r.Tracks) == 0 && r.Root == "" && r.Current == ""
 }
 
+// Size returns about how many bytes the record takes in a history.
+func (r Record) Size() int { return len(r.Body) + len(r.By) + len(r.Note) + 100 }
+
 // Track is what has to be remembered of one limit (in a policy's record) or override (in an entry's) through the
 // revisions of a document, so that counters survive edits: since when its counters count what they do, and at which
 // speed they drained when.

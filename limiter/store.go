@@ -39,18 +39,20 @@ type Store interface {
 	// Swap writes next if the stored record still has the tag prev ("" for none), sets its time, and returns it as Load
 	// would. Otherwise it writes nothing and returns the stored record with [ErrConflict]. When Swap returns, no charge
 	// resolved under the earlier record is granted any more. A record of which nothing needs to be kept ([Record.Blank]) is
-	// forgotten; of policies, every record that is written is kept in the history too, the last [HistoryLength] of them.
+	// forgotten; of policies, every record that is written is kept in the history too, which is bounded: see [HistoryLength].
 	Swap(ctx context.Context, id DocID, prev string, next Record) (Record, error)
 
 	// SwapAll is Swap of some entries of one provider at once, all or none of them, and returns the first. With
 	// [ErrConflict] none was written.
 	SwapAll(ctx context.Context, writes []Write) (Record, error)
 
-	// History reads the records of a policy that were written before a revision (0: all), the newest first, at most n.
-	// They have no tags and tracks.
-	History(ctx context.Context, provider string, before int64, n int) ([]Record, error)
+	// History reads a piece of the records of a policy that were written before a revision (0: all), the newest first, at
+	// most n and about [PieceSize] bytes of them, without tags and tracks. oldest is the revision of the oldest record that
+	// is kept, 0 when there is none.
+	History(ctx context.Context, provider string, before int64, n int) (records []Record, oldest int64, err error)
 
-	// List reads the entries of one kind that are after a name, in the order of their names, at most n.
+	// List reads a piece of the entries of one kind that are after a name, in the order of their names, at most n and about
+	// [PieceSize] bytes of them. An empty piece says that there are no more.
 	List(ctx context.Context, provider string, kind EntryKind, after string, n int) ([]NamedRecord, error)
 
 	// Clear forgets the entries of a provider that was deleted: those of generations up to a revision.
@@ -64,7 +66,7 @@ type Store interface {
 	// asks at once it is so much for each 128, up to 8 times. 0: as long as it takes, for a store that never waits.
 	Patience() time.Duration
 
-	// Providers are the names of all providers that have a policy, sorted.
+	// Providers returns the names of all providers that have a policy, or had one, sorted.
 	Providers(ctx context.Context) ([]string, error)
 }
 

@@ -64,7 +64,7 @@ providers:
 	if err != nil || !strings.Contains(string(entry.Entry.Body()), `"amount":120000`) {
 		t.Errorf("%v, %+v", err, entry)
 	}
-	history, err := c.History(t.Context(), "acme", 0, 10)
+	history, _, err := c.History(t.Context(), "acme", 0, 10)
 	if err != nil || !strings.Contains(fmt.Sprintf("%+v", history), "loadtest") {
 		t.Errorf("%v, %+v", err, history)
 	}
@@ -108,7 +108,7 @@ func TestRunAppliesToEachProvider(t *testing.T) {
 		t.Fatalf("exit %d\n%s", code, stderr)
 	}
 	for _, provider := range []string{"acme", "other"} {
-		keys, err := c.Entries(t.Context(), provider, limiter.KeyEntry, "", 10)
+		keys, _, err := c.Entries(t.Context(), provider, limiter.KeyEntry, "", 10)
 		if err != nil || len(keys) == 0 {
 			t.Errorf("%s: %v, %d keys", provider, err, len(keys))
 		}

@@ -28,6 +28,7 @@ type provider struct {
 	mu      sync.Mutex   // of what follows
 	names   map[limiter.EntryKind]*btree.Set[string]
 	history []limiter.Record // the oldest first
+	size    int              // of that
 }
 
 func (d *documents) provider(name string) *provider {
@@ -91,10 +92,14 @@ func (p *provider) remember(r limiter.Record) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r.Tag, r.Tracks = "", nil
-	if len(p.history) == limiter.HistoryLength {
-		p.history = slices.Delete(p.history, 0, 1)
-	}
 	p.history = append(p.history, r)
+	p.size += r.Size()
+	gone := 0
+	for len(p.history)-gone > limiter.HistoryLength || p.size-p.history[gone].Size() >= limiter.HistorySize {
+		p.size -= p.history[gone].Size()
+		gone++
+	}
+	p.history = slices.Delete(p.history, 0, gone)
 }
 
 // current reports whether a charge was resolved under the documents that are in force, and where it was not fills in
@@ -190,20 +195,21 @@ func (s *Store) write(p *provider, id limiter.DocID, next limiter.Record) limite
 }
 
 // History implements [limiter.Store].
-func (s *Store) History(ctx context.Context, provider string, before int64, n int) ([]limiter.Record, error) {
+func (s *Store) History(ctx context.Context, provider string, before int64, n int) (records []limiter.Record, oldest int64, err error) {
 	p := s.documents.provider(provider)
 	if p == nil {
-		return nil, context.Cause(ctx)
+		return nil, 0, context.Cause(ctx)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var records []limiter.Record
+	size := 0
 	for _, r := range slices.Backward(p.history) {
-		if len(records) < n && (before == 0 || r.Revision < before) {
-			records = append(records, r)
+		if len(records) < n && size < limiter.PieceSize && (before == 0 || r.Revision < before) {
+			records, size = append(records, r), size+r.Size()
 		}
+		oldest = r.Revision
 	}
-	return records, context.Cause(ctx)
+	return records, oldest, context.Cause(ctx)
 }
 
 // List implements [limiter.Store].
@@ -215,14 +221,15 @@ func (s *Store) List(ctx context.Context, provider string, kind limiter.EntryKin
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var records []limiter.NamedRecord
+	size := 0
 	if p.names[kind] != nil {
 		p.names[kind].Ascend(after, func(name string) bool {
 			if name != after {
 				if r := p.load(limiter.DocID{Provider: provider, Kind: kind, Name: name}); r != nil {
-					records = append(records, limiter.NamedRecord{Name: name, Record: *r})
+					records, size = append(records, limiter.NamedRecord{Name: name, Record: *r}), size+r.Size()
 				}
 			}
-			return len(records) < n
+			return len(records) < n && size < limiter.PieceSize
 		})
 	}
 	return records, context.Cause(ctx)
@@ -255,7 +262,7 @@ func (s *Store) Instances(ctx context.Context, self *limiter.Instance) ([]limite
 func (s *Store) Providers(ctx context.Context) ([]string, error) {
 	var names []string
 	for name, p := range s.documents.all() {
-		if r := p.policy.Load(); r != nil && r.Body != nil {
+		if p.policy.Load() != nil {
 			names = append(names, name)
 		}
 	}

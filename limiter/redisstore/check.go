@@ -16,7 +16,7 @@ import (
 // Check asks Redis, every master of a cluster, whether it is fit to hold limits. The error says why it is not, or that
 // it did not answer; warnings are what an operator should know.
 func (s *Store) Check(ctx context.Context) (warnings []string, err error) {
-	cluster, ok := s.side.(*redis.ClusterClient)
+	cluster, ok := s.side.UniversalClient.(*redis.ClusterClient)
 	if !ok {
 		return s.check(ctx, s.side, "standalone")
 	}

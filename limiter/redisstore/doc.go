@@ -28,16 +28,24 @@
 //
 // # When Redis does not answer
 //
-// Every call goes by way of the node that has its keys: the only one, or a master of a cluster. A few failures in a row
-// and the node is down: all that waits for it, and whatever comes later, is refused at once. One goroutine probes it until
+// Every call goes by way of the node that has its keys: the only one, or a master of a cluster. A few decisions in a row that
+// fail and the node is down: all that waits for it, and whatever comes later, is refused at once. One goroutine probes it until
 // it answers, or until another has its keys; only then do lanes have undone what they do not know the outcome of, and
 // take on what has been asked for since. Refusals that Redis answers at once, such as that it is full, are no reason.
+//
+// # Reads beside decisions
+//
+// Holds, documents, and reads of histories and lists have connections of their own, and so many places for each provider: none
+// waits behind what takes longer. Histories, lists and instances are read in pieces of [limiter.PieceSize], so that Redis, which
+// does one thing at a time, is soon free for a decision. How these calls end says nothing about the node, since they may take
+// seconds. But where one fails, or takes longer than a decision may, the node is probed, and the probe tells.
 //
 // # What is stored
 //
 // With the default prefix, all under the hash tag of the provider:
 //
 //	permitd:1:{p}:policy        the policy: tag, time, record as JSON, document; each on a line
+//	permitd:1:{p}:history       what was written of the policy, a list: the bytes of all up to it, time, record, document
 //	permitd:1:{p}:key:K         the entry of a key; likewise pool:P
 //	permitd:1:{p}:c:C:S:M       a counter: limit C, subject S, model M; 50 bytes and refunds, or 21 bytes for a quota
 //	permitd:1:{p}:s:C:S:M       beside a counter of concurrency: its slots, a sorted set by when they expire

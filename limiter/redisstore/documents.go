@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
+	"strconv"
 
 	"github.com/redis/go-redis/v9"
 
@@ -15,7 +15,7 @@ import (
 
 // Load implements [limiter.Store].
 func (s *Store) Load(ctx context.Context, id limiter.DocID) (limiter.Record, error) {
-	stored, err := s.aside(ctx, func(ctx context.Context) (any, error) { return s.send(ctx, s.side, 1, "get", s.keys.document(id)) })
+	stored, err := s.command(ctx, s.docs, id.Provider, 1, "get", s.keys.document(id))
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return limiter.Record{}, s.failed(ctx, err)
 	}
@@ -30,26 +30,32 @@ func (s *Store) Swap(ctx context.Context, id limiter.DocID, prev string, next li
 	if err != nil {
 		return limiter.Record{}, err
 	}
-	beside, item, last := s.keys.names(id.Provider, id.Kind), []byte(nil), any(id.Name)
+	ctx, cancel := patient(ctx)
+	defer cancel()
+	keys, args := []string{s.keys.document(id), s.keys.names(id.Provider, id.Kind)}, []any{prev, next.Tag, rest, "", id.Name}
 	switch {
 	case id.Kind != "" && next.Blank():
-		rest = nil
+		args[2] = ""
 	case id.Kind == "":
 		if prev == "" { // before the policy, so that no policy is ever missing in the list
-			if _, err := s.send(ctx, s.side, 1, "sadd", s.keys.providers(), id.Provider); err != nil {
+			if _, err := s.command(ctx, s.docs, id.Provider, 1, "sadd", s.keys.providers(), id.Provider); err != nil {
 				return limiter.Record{}, s.failed(ctx, err)
 			}
 		}
-		beside, last = s.keys.history(id.Provider), limiter.HistoryLength
-		if item, err = encodeRecord(limiter.Record{Revision: next.Revision, By: next.By, Note: next.Note, Body: next.Body}); err != nil {
+		item, err := encodeRecord(limiter.Record{Revision: next.Revision, By: next.By, Note: next.Note, Body: next.Body})
+		if err != nil {
 			return limiter.Record{}, err
 		}
+		keys[1] = s.keys.history(id.Provider)
+		args = append(args[:3], item, next.Size(), limiter.HistoryLength, limiter.HistorySize)
 	}
-	return s.swapped(ctx, s.scripts.swap, []string{s.keys.document(id), beside}, prev, next.Tag, rest, item, last)
+	return s.swapped(ctx, id.Provider, s.scripts.swap, keys, args...)
 }
 
 // SwapAll implements [limiter.Store].
 func (s *Store) SwapAll(ctx context.Context, writes []limiter.Write) (limiter.Record, error) {
+	ctx, cancel := patient(ctx)
+	defer cancel()
 	id := writes[0].ID
 	keys, args := []string{s.keys.names(id.Provider, id.Kind)}, []any{}
 	for _, w := range writes {
@@ -59,12 +65,12 @@ func (s *Store) SwapAll(ctx context.Context, writes []limiter.Write) (limiter.Re
 		}
 		keys, args = append(keys, s.keys.document(w.ID)), append(args, w.Prev, w.Next.Tag, rest, w.ID.Name)
 	}
-	return s.swapped(ctx, s.scripts.swapAll, keys, args...)
+	return s.swapped(ctx, id.Provider, s.scripts.swapAll, keys, args...)
 }
 
 // swapped runs a script that writes documents.
-func (s *Store) swapped(ctx context.Context, of script, keys []string, args ...any) (limiter.Record, error) {
-	result, err := s.again(ctx, unhurried, of, keys, args...)
+func (s *Store) swapped(ctx context.Context, provider string, of script, keys []string, args ...any) (limiter.Record, error) {
+	result, err := s.again(ctx, s.docs, provider, of, keys, args...)
 	if err != nil {
 		return limiter.Record{}, s.failed(ctx, err)
 	}
@@ -81,44 +87,48 @@ func (s *Store) swapped(ctx context.Context, of script, keys []string, args ...a
 }
 
 // History implements [limiter.Store].
-func (s *Store) History(ctx context.Context, provider string, before int64, n int) ([]limiter.Record, error) {
-	result, err := s.again(ctx, s.timeout, s.scripts.history, []string{s.keys.history(provider)}, before, n)
+func (s *Store) History(ctx context.Context, provider string, before int64, n int) (records []limiter.Record, oldest int64, err error) {
+	result, err := s.again(ctx, s.reads, provider, s.scripts.history, []string{s.keys.history(provider)}, before, n, limiter.PieceSize)
 	if err != nil {
-		return nil, s.failed(ctx, err)
+		return nil, 0, s.failed(ctx, err)
 	}
 	items := texts(result)
-	records := make([]limiter.Record, 0, len(items))
-	for _, text := range items {
-		r, err := s.read("\n" + text)
+	if len(items) == 0 {
+		return nil, 0, s.failed(ctx, errReply)
+	}
+	if oldest, err = strconv.ParseInt(items[0], 10, 64); err != nil {
+		return nil, 0, s.failed(ctx, errReply)
+	}
+	for _, text := range items[1:] {
+		r, err := s.read(text)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
+		r.Tag = "" // in its place there is what the history has in bytes
 		records = append(records, r)
 	}
-	return records, nil
+	return records, oldest, nil
 }
+
+// maxList is how many entries are read at once.
+const maxList = 128
 
 // List implements [limiter.Store].
 func (s *Store) List(ctx context.Context, provider string, kind limiter.EntryKind, after string, n int) ([]limiter.NamedRecord, error) {
-	names, docs, err := s.page(ctx, provider, kind, after, n)
+	names, docs, err := s.page(ctx, provider, kind, after, min(n, maxList))
 	if err != nil || len(names) == 0 {
 		return nil, err
 	}
-	line := []any{"mget"}
-	for _, doc := range docs {
-		line = append(line, doc)
-	}
-	result, err := s.send(ctx, s.side, 1, line...)
+	result, err := s.again(ctx, s.reads, provider, s.scripts.list, docs, limiter.PieceSize)
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
-	stored, _ := result.([]any)
-	if len(stored) != len(names) {
+	stored := texts(result)
+	if len(stored) == 0 || len(stored) > len(names) {
 		return nil, s.failed(ctx, errReply)
 	}
-	records := make([]limiter.NamedRecord, 0, len(names))
-	for i, one := range stored {
-		text, _ := one.(string)
+	records := make([]limiter.NamedRecord, 0, len(stored))
+	for i, text := range stored {
 		r, err := s.read(text)
 		if err != nil {
 			return nil, err
@@ -135,7 +145,7 @@ func (s *Store) page(ctx context.Context, provider string, kind limiter.EntryKin
 		least = "(" + after
 	}
 	set := s.keys.names(provider, kind)
-	result, err := s.send(ctx, s.side, 1, "zrangebylex", set, least, "+", "limit", 0, n)
+	result, err := s.command(ctx, s.reads, provider, 1, "zrangebylex", set, least, "+", "limit", 0, n)
 	if err != nil {
 		return nil, nil, s.failed(ctx, err)
 	}
@@ -148,10 +158,11 @@ func (s *Store) page(ctx context.Context, provider string, kind limiter.EntryKin
 
 // Clear implements [limiter.Store].
 func (s *Store) Clear(ctx context.Context, provider string, revision int64) error {
-	const some = 500
+	ctx, cancel := patient(ctx)
+	defer cancel()
 	for _, kind := range []limiter.EntryKind{limiter.KeyEntry, limiter.PoolEntry} {
 		for after := ""; ; {
-			names, docs, err := s.page(ctx, provider, kind, after, some)
+			names, docs, err := s.page(ctx, provider, kind, after, maxList)
 			if err != nil {
 				return err
 			}
@@ -163,7 +174,7 @@ func (s *Store) Clear(ctx context.Context, provider string, revision int64) erro
 				args = append(args, name)
 			}
 			keys := append([]string{s.keys.names(provider, kind)}, docs...)
-			if _, err := s.again(ctx, unhurried, s.scripts.clear, keys, args...); err != nil {
+			if _, err := s.again(ctx, s.docs, provider, s.scripts.clear, keys, args...); err != nil {
 				return s.failed(ctx, err)
 			}
 			after = names[len(names)-1]
@@ -182,39 +193,37 @@ func (s *Store) Instances(ctx context.Context, self *limiter.Instance) ([]limite
 			return nil, err
 		}
 	}
-	result, err := s.again(ctx, s.timeout, s.scripts.instances, []string{s.keys.instances()}, id, text, limiter.InstanceLife.Microseconds())
-	if err != nil {
-		return nil, s.failed(ctx, err)
-	}
-	all := texts(result)
-	instances := make([]limiter.Instance, 0, len(all))
-	for _, text := range all {
-		var i limiter.Instance
-		if err := json.Unmarshal([]byte(text), &i); err != nil {
-			return nil, unavailable(fmt.Errorf("an instance can't be read: %w", err))
+	instances := []limiter.Instance{}
+	for after := ""; ; id = "" {
+		result, err := s.again(ctx, s.docs, "", s.scripts.instances, []string{s.keys.instances()},
+			id, text, limiter.InstanceLife.Microseconds(), after, limiter.PieceSize)
+		if err != nil {
+			return nil, s.failed(ctx, err)
 		}
-		instances = append(instances, i)
+		piece := texts(result)
+		if len(piece) == 0 {
+			return nil, s.failed(ctx, errReply)
+		}
+		for _, text := range piece[1:] {
+			var i limiter.Instance
+			if err := json.Unmarshal([]byte(text), &i); err != nil {
+				return nil, unavailable(fmt.Errorf("an instance can't be read: %w", err))
+			}
+			instances = append(instances, i)
+		}
+		if after = piece[0]; after == "" {
+			return instances, nil
+		}
 	}
-	slices.SortFunc(instances, func(a, b limiter.Instance) int { return strings.Compare(a.ID, b.ID) })
-	return instances, nil
 }
 
 // Providers implements [limiter.Store].
 func (s *Store) Providers(ctx context.Context) ([]string, error) {
-	all, err := s.send(ctx, s.side, 1, "smembers", s.keys.providers())
+	all, err := s.command(ctx, s.docs, "", 1, "smembers", s.keys.providers())
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
-	names := []string{}
-	for _, name := range texts(all) {
-		r, err := s.Load(ctx, limiter.DocID{Provider: name})
-		if err != nil {
-			return nil, err
-		}
-		if r.Body != nil {
-			names = append(names, name)
-		}
-	}
+	names := texts(all)
 	slices.Sort(names)
 	return names, nil
 }

@@ -10,7 +10,7 @@ import (
 
 // Hold implements [limiter.Store].
 func (s *Store) Hold(ctx context.Context, provider, permitID string) (limiter.Hold, error) {
-	result, err := s.ofHold(ctx, s.scripts.hold, []string{s.keys.hold(s.keys.of(provider), permitID)})
+	result, err := s.ofHold(ctx, provider, s.scripts.hold, []string{s.keys.hold(s.keys.of(provider), permitID)})
 	if err != nil {
 		return limiter.Hold{}, s.failed(ctx, err)
 	}
@@ -30,7 +30,7 @@ func (s *Store) CloseHold(ctx context.Context, k *limiter.Closing) {
 	b := newBatch(s.keys, k.Provider)
 	b.closing = true
 	charge := b.addClosing(k)
-	result, err := s.ofHold(ctx, s.scripts.close, b.keys(s.keys.hold(b.of, k.PermitID)), b.args(k.TTL.Microseconds(), int(k.Status))...)
+	result, err := s.ofHold(ctx, k.Provider, s.scripts.close, b.keys(s.keys.hold(b.of, k.PermitID)), b.args(k.TTL.Microseconds(), int(k.Status))...)
 	k.Outcome = limiter.ClosingOutcome{}
 	if err == nil {
 		err = b.answerClosing(k, charge, result)
@@ -44,8 +44,8 @@ func (s *Store) CloseHold(ctx context.Context, k *limiter.Closing) {
 }
 
 // ofHold runs a script about a hold. A hold is closed once, so sending again is safe.
-func (s *Store) ofHold(ctx context.Context, of script, keys []string, args ...any) (any, error) {
-	return s.aside(ctx, func(ctx context.Context) (any, error) { return s.again(ctx, s.timeout, of, keys, args...) })
+func (s *Store) ofHold(ctx context.Context, provider string, of script, keys []string, args ...any) (any, error) {
+	return s.again(ctx, s.side, provider, of, keys, args...)
 }
 
 // addClosing encodes a closing as the one ask of a call.

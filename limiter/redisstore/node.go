@@ -23,7 +23,7 @@ var errDown = errors.New("taken to be down")
 
 // node is a Redis that answers or does not: the one there is, the primary that sentinels name, or a master of a cluster.
 //
-// When calls to it have failed a few times in a row it is down: whoever wants something of it is refused at once, and
+// When decisions or probes have failed a few times in a row it is down: whoever wants something of it is refused at once, and
 // nothing is sent but a probe now and then, until one is answered.
 type node struct {
 	addr    string
@@ -34,6 +34,8 @@ type node struct {
 	mu    sync.Mutex
 	up    chan struct{} // of a node that is down: closed when it is no longer; else nil
 	down  atomic.Bool   // whether there is one
+
+	doubted atomic.Bool // it is being found out whether it is down
 }
 
 // outage is a call that showed that a node is of no use.
@@ -61,12 +63,47 @@ func newNode(ns *nodes, addr string) *node {
 	return n
 }
 
-// do makes a call about a key, unless the node is down.
+// do makes a decision about a key, unless the node is down. How it ends tells whether it is.
 func (n *node) do(ctx context.Context, key string, call func() (any, error)) (any, error) {
 	if n.down.Load() {
 		return nil, n.refusal()
 	}
 	return n.try(ctx, key, call)
+}
+
+// beside makes a call that is no decision, unless the node is down. Such a call may take long or fail of its own accord, so
+// that the node is probed where it does.
+func (n *node) beside(_ context.Context, key string, call func() (any, error)) (any, error) {
+	if n.down.Load() {
+		return nil, n.refusal()
+	}
+	slow := time.AfterFunc(n.nodes.store.timeout, func() { n.doubt(key) })
+	defer slow.Stop()
+	result, err := call()
+	if isOutage(err) {
+		n.doubt(key)
+	}
+	return result, err
+}
+
+// doubt probes the node until it answers, or is down.
+func (n *node) doubt(key string) {
+	if n.doubted.CompareAndSwap(false, true) {
+		n.nodes.watch(func(ctx context.Context) {
+			defer n.doubted.Store(false)
+			for range maxFailures {
+				if n.down.Load() || !isOutage(n.probe(ctx, key)) {
+					return
+				}
+			}
+		})
+	}
+}
+
+// probe has the breaker see whether the node answers.
+func (n *node) probe(ctx context.Context, key string) error {
+	_, err := n.try(ctx, key, func() (any, error) { return n.nodes.store.probe(ctx, key) })
+	return err
 }
 
 // try makes a call and takes note of how it ended.
@@ -142,7 +179,7 @@ func (n *node) recover(ctx context.Context, up <-chan struct{}) {
 			n.rise()
 			return
 		}
-		_, _ = n.try(ctx, o.key, func() (any, error) { return n.nodes.store.probe(ctx, o.key) }) // tells the breaker
+		_ = n.probe(ctx, o.key)
 	}
 }
 

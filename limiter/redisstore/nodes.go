@@ -28,7 +28,7 @@ func (s *Store) Nodes() []NodeState {
 // nodes tells which node has a key.
 type nodes struct {
 	store    *Store
-	clusters []*redis.ClusterClient // of the lanes, and of all else; none: there is one node
+	clusters []*redis.ClusterClient // of the lanes first, and of the other links; none: there is one node
 	only     *node                  // that one; or all of a cluster, as long as it is not known who is in it
 
 	mu       sync.Mutex
@@ -39,8 +39,8 @@ type nodes struct {
 
 func newNodes(s *Store, addr string) *nodes {
 	ns := &nodes{store: s, byAddr: map[string]*node{}}
-	for _, c := range []redis.UniversalClient{s.client, s.side} {
-		if c, ok := c.(*redis.ClusterClient); ok {
+	for _, l := range s.links.all() {
+		if c, ok := l.UniversalClient.(*redis.ClusterClient); ok {
 			ns.clusters = append(ns.clusters, c)
 		}
 	}

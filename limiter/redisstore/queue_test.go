@@ -166,17 +166,18 @@ func TestFullRedisChargesNothing(t *testing.T) {
 	}
 }
 
-// TestCallsAboutHoldsAreBounded settles while as many calls as may wait are on their way.
+// TestCallsAboutHoldsAreBounded settles while as many calls as may wait are on their way. Another provider's holds, and
+// documents, are none of their business.
 func TestCallsAboutHoldsAreBounded(t *testing.T) {
 	s := open(t, redistest.Start(t), Options{Timeout: patience})
 	c := limiter.New(s)
 	put(t, c, "p", roomy)
 	answered := make(chan struct{})
 	var calls sync.WaitGroup
-	for range maxSideways {
+	for range maxAside {
 		begun := make(chan struct{})
 		calls.Go(func() {
-			_, err := s.aside(t.Context(), func(context.Context) (any, error) {
+			_, err := s.side.aside(t.Context(), "p", func(context.Context) (any, error) {
 				close(begun)
 				<-answered
 				return nil, nil
@@ -194,8 +195,17 @@ func TestCallsAboutHoldsAreBounded(t *testing.T) {
 	if err := settle(); !errors.Is(err, limiter.ErrOverloaded) {
 		t.Errorf("%v, want that too many wait", err)
 	}
+	if _, err := c.Settle(t.Context(), "p_q_0123456789abcdefghijkl", nil); !errors.Is(err, limiter.ErrUnknownPermit) {
+		t.Errorf("another provider's: %v", err)
+	}
+	if _, err := c.Policy(t.Context(), "p"); err != nil {
+		t.Errorf("a document: %v", err)
+	}
 	close(answered)
 	calls.Wait()
+	if len(s.side.taken) != 0 || s.side.calls != 0 {
+		t.Errorf("%d places of %v are not given back", s.side.calls, s.side.taken)
+	}
 	if err := settle(); !errors.Is(err, limiter.ErrUnknownPermit) {
 		t.Errorf("%v, want that it asked Redis", err)
 	}

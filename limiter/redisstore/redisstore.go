@@ -8,11 +8,8 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
-	"math"
 	"sync"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/permitd/permitd/limiter"
 	"github.com/permitd/permitd/limiter/redisstore/redisclient"
@@ -35,9 +32,7 @@ type Options struct {
 
 // Store is a [limiter.Store] in Redis. Close it when it is no longer used.
 type Store struct {
-	client   redis.UniversalClient // of the lanes
-	side     redis.UniversalClient // of all else, so that it keeps no lane waiting
-	sideways chan struct{}         // a place for each of those that its callers may leave
+	links
 	nodes    *nodes
 	keys     keys
 	timeout  time.Duration
@@ -59,22 +54,18 @@ var _ limiter.Store = (*Store)(nil)
 // Connect is a store in a Redis. It does not wait for that to answer; [Store.Check] does.
 func Connect(c redisclient.Config, o Options) (*Store, error) {
 	o = o.withDefaults()
-	client, err := c.Connect(o.Timeout)
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	l, err := newLinks(c, o.Timeout)
 	if err != nil {
 		return nil, err
 	}
-	side, err := c.Connect(o.Timeout)
-	if err != nil {
-		client.Close()
-		return nil, err
-	}
-	return newStore(client, side, c.Name(), o), nil
+	return newStore(l, c.Name(), o), nil
 }
 
-const (
-	maxSideways = 512 // such calls that may be on their way
-	maxCalls    = 8   // that a batch may take the time of
-)
+// maxCalls is how many calls a batch may take the time of.
+const maxCalls = 8
 
 func (o Options) withDefaults() Options {
 	o.Prefix = cmp.Or(o.Prefix, "permitd")
@@ -86,11 +77,9 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-func newStore(client, side redis.UniversalClient, name string, o Options) *Store {
+func newStore(l links, name string, o Options) *Store {
 	s := &Store{
-		client:   client,
-		side:     side,
-		sideways: make(chan struct{}, maxSideways),
+		links:    l,
 		keys:     keys{o.Prefix},
 		timeout:  o.Timeout,
 		log:      o.Logger,
@@ -114,7 +103,7 @@ func (s *Store) Close() error {
 	s.running.Wait()
 	s.stop()
 	s.nodes.end()
-	return errors.Join(s.client.Close(), s.side.Close())
+	return s.links.close()
 }
 
 // Patience implements [limiter.Store].
@@ -185,48 +174,6 @@ func (s *Store) put(asks []ask) {
 func (s *Store) all() iter.Seq[*queue] {
 	return func(yield func(*queue) bool) {
 		s.queues.Range(func(_, q any) bool { return yield(q.(*queue)) })
-	}
-}
-
-const (
-	tries     = 3             // to get a reply from a script that may run twice
-	unhurried = math.MaxInt64 // however long that takes
-)
-
-// again sends a script that may run twice until there is a reply, unless so much time has passed.
-func (s *Store) again(ctx context.Context, within time.Duration, of script, keys []string, args ...any) (result any, err error) {
-	begin := time.Now()
-	for range tries {
-		result, err = s.run(ctx, s.side, of, keys, args...)
-		if err == nil || ctx.Err() != nil || !mayHaveRun(err) || time.Since(begin) > within {
-			break
-		}
-	}
-	return result, err
-}
-
-// aside makes a call beside the lanes, which its caller leaves when the context ends.
-func (s *Store) aside(ctx context.Context, call func(context.Context) (any, error)) (any, error) {
-	select {
-	case s.sideways <- struct{}{}:
-	default:
-		return nil, fmt.Errorf("%w: %d calls wait for Redis", limiter.ErrOverloaded, maxSideways)
-	}
-	type answer struct {
-		result any
-		err    error
-	}
-	done := make(chan answer, 1)
-	go func() {
-		result, err := call(context.WithoutCancel(ctx))
-		<-s.sideways
-		done <- answer{result, err}
-	}()
-	select {
-	case a := <-done:
-		return a.result, a.err
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
 	}
 }
 

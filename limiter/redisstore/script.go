@@ -6,8 +6,6 @@ import (
 	_ "embed"
 	"encoding/hex"
 	"strings"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // The parts that scripts are made of.
@@ -38,6 +36,8 @@ var (
 	swapSource string
 	//go:embed lua/swapall.lua
 	swapAllSource string
+	//go:embed lua/list.lua
+	listSource string
 	//go:embed lua/history.lua
 	historySource string
 	//go:embed lua/clear.lua
@@ -48,7 +48,7 @@ var (
 
 // scripts are what the store runs. The first line of each says what Redis has to refuse before it starts: a full Redis
 // refuses to charge, but still lets charges be taken back, and limits be tuned.
-type scripts struct{ acquire, undo, close, hold, swap, swapAll, history, clear, instances script }
+type scripts struct{ acquire, undo, close, hold, swap, swapAll, list, history, clear, instances script }
 
 func newScripts(clock string) scripts {
 	return scripts{
@@ -59,6 +59,7 @@ func newScripts(clock string) scripts {
 		hold:      newScript("#!lua flags=no-writes", clock, keptSource, holdSource),
 		swap:      newScript("#!lua flags=allow-oom", clock, swapSource),
 		swapAll:   newScript("#!lua flags=allow-oom", clock, swapAllSource),
+		list:      newScript("#!lua flags=no-writes", listSource),
 		history:   newScript("#!lua flags=no-writes", historySource),
 		clear:     newScript("#!lua flags=allow-oom", clearSource),
 		instances: newScript("#!lua flags=allow-oom", clock, instancesSource),
@@ -75,17 +76,17 @@ func newScript(parts ...string) script {
 
 // run sends a script once. A Redis that does not know it (restarted, promoted, flushed) has not run it, and is sent the
 // source.
-func (s *Store) run(ctx context.Context, c redis.UniversalClient, of script, keys []string, args ...any) (any, error) {
+func (s *Store) run(ctx context.Context, l *link, of script, keys []string, args ...any) (any, error) {
 	line := make([]any, 0, 3+len(keys)+len(args))
 	line = append(line, "evalsha", of.sha, len(keys))
 	for _, k := range keys {
 		line = append(line, k)
 	}
 	line = append(line, args...)
-	result, err := s.send(ctx, c, 3, line...)
+	result, err := s.send(ctx, l, 3, line...)
 	if answered(err, "NOSCRIPT") {
 		line[0], line[1] = "eval", of.source
-		result, err = s.send(ctx, c, 3, line...)
+		result, err = s.send(ctx, l, 3, line...)
 	}
 	return result, err
 }

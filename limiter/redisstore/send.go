@@ -16,10 +16,14 @@ const calm = 5 * time.Millisecond
 
 // send has the node of a key, which is the argument at a place, counted from the verb, run a command at most once, unless
 // it is down. While its slot is handed from one node to another, that may take as long as a decision.
-func (s *Store) send(ctx context.Context, c redis.UniversalClient, place int, line ...any) (result any, err error) {
+func (s *Store) send(ctx context.Context, l *link, place int, line ...any) (result any, err error) {
 	key, _ := line[place].(string)
 	for begin := time.Now(); ; {
-		result, err = s.nodes.of(ctx, key).do(ctx, key, func() (any, error) { return process(ctx, c, place, line) })
+		way := (*node).beside
+		if l == s.client {
+			way = (*node).do
+		}
+		result, err = way(s.nodes.of(ctx, key), ctx, key, func() (any, error) { return process(ctx, l, place, line) })
 		if !answered(err, tryAgain) || time.Since(begin)+calm > s.timeout {
 			return result, err
 		}

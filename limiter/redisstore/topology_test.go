@@ -72,7 +72,7 @@ func exercise(t *testing.T, s *Store) {
 		}
 		exerciseTuning(ctx, t, c, p, must)
 	}
-	docs, err := c.Policies(ctx)
+	docs, _, err := c.Policies(ctx, "", 100)
 	if must("policies", err); len(docs) != len(shards)-1 {
 		t.Errorf("%d policies", len(docs))
 	}
@@ -100,7 +100,7 @@ func exerciseTuning(ctx context.Context, t *testing.T, c *limiter.Coordinator, p
 	must("rotate", err)
 	_, err = c.Acquire(ctx, limiter.Ask{Provider: p, Key: "sk-7"})
 	must("ask with a rotated key", err)
-	entries, err := c.Entries(ctx, p, limiter.KeyEntry, "", 10)
+	entries, _, err := c.Entries(ctx, p, limiter.KeyEntry, "", 10)
 	if must("entries", err); len(entries) != 3 {
 		t.Errorf("%d entries", len(entries))
 	}
@@ -111,7 +111,7 @@ func exerciseTuning(ctx context.Context, t *testing.T, c *limiter.Coordinator, p
 	must("reset", err)
 	_, err = c.Rollback(ctx, p, 1, limiter.Edit{})
 	must("roll back", err)
-	items, err := c.History(ctx, p, 0, 10)
+	items, _, err := c.History(ctx, p, 0, 10)
 	if must("history", err); len(items) != 4 {
 		t.Errorf("%d items of history", len(items))
 	}

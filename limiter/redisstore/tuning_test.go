@@ -87,7 +87,7 @@ func TestHistoryWhileOthersWrite(t *testing.T) {
 		}
 	})
 	for range 500 {
-		if r, err := s.History(t.Context(), "p", 2, 1); err != nil || len(r) != 1 || r[0].Revision != 1 {
+		if r, _, err := s.History(t.Context(), "p", 2, 1); err != nil || len(r) != 1 || r[0].Revision != 1 {
 			t.Fatalf("%+v, %v", r, err)
 		}
 	}

@@ -34,7 +34,7 @@ func testDeletedProvider(t *testing.T, b Backend) {
 		t.Errorf("deleted again: %v", err)
 	}
 	n.settle(p, requests(0), nil, nil)
-	items, err := n.History(ctx, provider, 0, 10)
+	items, _, err := n.History(ctx, provider, 0, 10)
 	if err != nil || len(items) != 2 || items[0].By != "ann" || string(items[0].Patch) != "null" {
 		t.Errorf("%+v, %v", items, err)
 	}
@@ -47,7 +47,7 @@ func testDeletedProvider(t *testing.T, b Backend) {
 		t.Errorf("its entry: %v", err)
 	}
 	for _, kind := range []limiter.EntryKind{limiter.KeyEntry, limiter.PoolEntry} {
-		if all, err := n.Entries(ctx, provider, kind, "", 10); err != nil || len(all) != 0 {
+		if all, _, err := n.Entries(ctx, provider, kind, "", 10); err != nil || len(all) != 0 {
 			t.Errorf("%s entries: %v, %v", kind, all, err)
 		}
 	}
@@ -84,7 +84,7 @@ func testLeftEntries(t *testing.T, b Backend) {
 	if d, err := n.asks("sk-1"); err != nil || !d.Allowed {
 		t.Errorf("asked: %+v, %v", d, err)
 	}
-	if all, err := n.Entries(ctx, provider, limiter.KeyEntry, "", 10); err != nil || len(all) != 0 {
+	if all, _, err := n.Entries(ctx, provider, limiter.KeyEntry, "", 10); err != nil || len(all) != 0 {
 		t.Errorf("listed: %v, %v", all, err)
 	}
 	if e, err := n.PutEntry(ctx, keyEntry(key1), []byte(`{}`), limiter.Edit{Absent: true}); err != nil || !e.Created {

@@ -97,7 +97,7 @@ func testEmptied(t *testing.T, b Backend) {
 	if m.instances[0].PutBack() == 0 || m.instances[1].PutBack() == 0 {
 		t.Errorf("%d and %d documents were put back", m.instances[0].PutBack(), m.instances[1].PutBack())
 	}
-	items, err := limiter.New(empty).History(t.Context(), provider, 0, 10)
+	items, _, err := limiter.New(empty).History(t.Context(), provider, 0, 10)
 	if err != nil || len(items) != 1 || items[0].By != "permitd" {
 		t.Errorf("history %+v, %v", items, err)
 	}

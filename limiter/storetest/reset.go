@@ -195,7 +195,7 @@ func testResetOnRecord(t *testing.T, b Backend) {
 			t.Fatal(err)
 		}
 	}
-	items, err := n.History(ctx, provider, 0, 2)
+	items, _, err := n.History(ctx, provider, 0, 2)
 	if err != nil || items[0].Note != "reset of all: why" || items[1].Note != "reset of all" || items[0].By != "ann" {
 		t.Errorf("%+v, %v", items, err)
 	}

@@ -59,7 +59,7 @@ func testRotate(t *testing.T, b Backend) {
 			}
 		}
 	}
-	if all, err := n.Entries(ctx, provider, limiter.KeyEntry, "", 10); err != nil || len(all) != 2 {
+	if all, _, err := n.Entries(ctx, provider, limiter.KeyEntry, "", 10); err != nil || len(all) != 2 {
 		t.Errorf("%+v, %v", all, err)
 	}
 	n.entry(key3, `{}`)
@@ -160,7 +160,7 @@ func testRotateOften(t *testing.T, b Backend) {
 	if d, err := limiter.New(n.store).Acquire(ctx, limiter.Ask{Provider: provider, Key: name(0)}); err != nil || !d.Allowed {
 		t.Errorf("an instance that knows nothing: %+v, %v", d, err)
 	}
-	if all, err := n.Entries(ctx, provider, limiter.KeyEntry, "", 100); err != nil || len(all) != often+1 {
+	if all, _, err := n.Entries(ctx, provider, limiter.KeyEntry, "", 100); err != nil || len(all) != often+1 {
 		t.Errorf("%d entries, %v", len(all), err)
 	}
 	if err := n.DeleteEntry(ctx, keyEntry(limiter.KeyID(name(often))), limiter.Edit{}); err != nil {

@@ -113,7 +113,7 @@ func testConcurrentPatches(t *testing.T, b Backend) {
 			t.Errorf("%s: %d, the last patch is lost", l.Name, l.Amount)
 		}
 	}
-	items, err := c.History(ctx, provider, 0, 1000)
+	items, _, err := c.History(ctx, provider, 0, 1000)
 	if err != nil || len(items) != 41 {
 		t.Fatalf("%d items, %v", len(items), err)
 	}
@@ -134,17 +134,17 @@ func testHistory(t *testing.T, b Backend) {
 			t.Fatal(err)
 		}
 	}
-	items, err := n.History(ctx, provider, 0, 2)
+	items, _, err := n.History(ctx, provider, 0, 2)
 	if err != nil || len(items) != 2 || items[0].Revision != 5 || items[1].Revision != 4 {
 		t.Fatalf("%+v, %v", items, err)
 	}
 	if i := items[1]; i.By != "ann" || i.Note != "step 2" || !i.At.Equal(start.Time().Add(3*time.Minute)) || string(i.Patch) != `{"limits":{"rpd":{"amount":2002}}}` {
 		t.Errorf("%+v %s", i, i.Patch)
 	}
-	if items, err = n.History(ctx, provider, 4, 10); err != nil || len(items) != 3 || items[0].Revision != 3 || items[2].Revision != 1 {
+	if items, _, err = n.History(ctx, provider, 4, 10); err != nil || len(items) != 3 || items[0].Revision != 3 || items[2].Revision != 1 {
 		t.Errorf("before 4: %+v, %v", items, err)
 	}
-	if items, err = n.History(ctx, provider, 1, 10); err != nil || len(items) != 0 {
+	if items, _, err = n.History(ctx, provider, 1, 10); err != nil || len(items) != 0 {
 		t.Errorf("before 1: %+v, %v", items, err)
 	}
 	n.grant(500)
@@ -158,7 +158,7 @@ func testHistory(t *testing.T, b Backend) {
 			t.Errorf("to %d: %v", revision, err)
 		}
 	}
-	if _, err := n.History(ctx, "nobody", 0, 10); !errors.Is(err, limiter.ErrUnknownProvider) {
+	if _, _, err := n.History(ctx, "nobody", 0, 10); !errors.Is(err, limiter.ErrUnknownProvider) {
 		t.Errorf("of an unknown provider: %v", err)
 	}
 	if _, err := n.Rollback(ctx, "nobody", 1, limiter.Edit{}); !errors.Is(err, limiter.ErrUnknownProvider) {
@@ -170,7 +170,7 @@ func testHistory(t *testing.T, b Backend) {
 		}
 	}
 	last := w.Revision - limiter.HistoryLength + 1
-	if items, err = n.History(ctx, provider, last+3, 10); err != nil || len(items) != 3 || items[2].Revision != last {
+	if items, _, err = n.History(ctx, provider, last+3, 10); err != nil || len(items) != 3 || items[2].Revision != last {
 		t.Errorf("the last of %d: %+v, %v", last, items, err)
 	}
 	if _, err := n.Rollback(ctx, provider, last-1, limiter.Edit{}); !errors.Is(err, limiter.ErrUnknownRevision) {
@@ -195,7 +195,7 @@ func testEntries(t *testing.T, b Backend) {
 	slices.Sort(ids)
 	var seen []string
 	for after := ""; ; {
-		page, err := n.Entries(ctx, provider, limiter.KeyEntry, after, 10)
+		page, _, err := n.Entries(ctx, provider, limiter.KeyEntry, after, 10)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -224,7 +224,7 @@ func testEntries(t *testing.T, b Backend) {
 			t.Errorf("once deleted: %v", err)
 		}
 	}
-	if all, err := n.Entries(ctx, provider, limiter.KeyEntry, "", 100); err != nil || len(all) != 24 {
+	if all, _, err := n.Entries(ctx, provider, limiter.KeyEntry, "", 100); err != nil || len(all) != 24 {
 		t.Errorf("%d are left, %v", len(all), err)
 	}
 	// One that had an override is remembered, so that what it drained is.
@@ -234,7 +234,7 @@ func testEntries(t *testing.T, b Backend) {
 		t.Fatal(err)
 	}
 	n.remaining("rpd", 600)
-	if all, err := n.Entries(ctx, provider, limiter.KeyEntry, "", 100); err != nil || slices.ContainsFunc(all, func(e limiter.StoredEntry) bool { return e.Name == key1 }) {
+	if all, _, err := n.Entries(ctx, provider, limiter.KeyEntry, "", 100); err != nil || slices.ContainsFunc(all, func(e limiter.StoredEntry) bool { return e.Name == key1 }) {
 		t.Errorf("listed though it is deleted: %v, %v", all, err)
 	}
 	for name, id := range map[string]limiter.DocID{

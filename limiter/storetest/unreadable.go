@@ -59,7 +59,7 @@ func testUnreadablePolicy(t *testing.T, b Backend) {
 		}
 		_, err := c.Policy(ctx, provider)
 		n.unreadable(err)
-		docs, err := c.Policies(ctx)
+		docs, _, err := c.Policies(ctx, "", 10)
 		if err != nil || len(docs) != 2 || docs[0].Unreadable != nil || docs[1].Unreadable == nil || string(docs[1].Policy.Body()) != ofLater {
 			t.Errorf("listed %+v, %v", docs, err)
 		}
@@ -92,7 +92,7 @@ func testUnreadableEntry(t *testing.T, b Backend) {
 	if d := n.askFor(limiter.Ask{Key: "sk-2", DryRun: true}); !d.Allowed {
 		t.Errorf("another key: %+v", d)
 	}
-	entries, err := n.Entries(ctx, provider, limiter.KeyEntry, "", 10)
+	entries, _, err := n.Entries(ctx, provider, limiter.KeyEntry, "", 10)
 	if err != nil || len(entries) != 2 || !slices.ContainsFunc(entries, func(e limiter.StoredEntry) bool {
 		return e.Unreadable != nil && string(e.Entry.Body()) == `{"colour":"red"}`
 	}) {

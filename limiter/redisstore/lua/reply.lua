@@ -16,12 +16,14 @@ local answer = pack('<d', now) .. pack(ARGV[3], unpack(out))
 if charged then -- what undo.lua goes by, should this reply be lost
   redis.call('SET', KEYS[2], pack('<d', seq) .. answer, 'PX', 86400000)
 end
-local reply = {answer}
-for stamp in pairs(outdated or {}) do
-  if not current[stamp] then
-    local doc = a[6 + 2 * stamp]
+local reply, told, size = {answer}, {}, 0
+for stamp in pairs(outdated or {}) do -- who is not told of a document, as it would be too much at once, asks again
+  local doc = a[6 + 2 * stamp]
+  if not current[stamp] and not told[doc] and size < 1048576 then
+    local text = doc == 0 and redis.call('GET', KEYS[1]) or doc ~= 0 and held[1 + doc] or ''
+    told[doc], size = true, size + #text
     reply[#reply + 1] = doc
-    reply[#reply + 1] = doc == 0 and redis.call('GET', KEYS[1]) or doc ~= 0 and held[1 + doc] or ''
+    reply[#reply + 1] = text
   end
 end
 for i = 1, repeats and #repeats or 0 do reply[#reply + 1] = repeats[i] end

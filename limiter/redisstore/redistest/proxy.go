@@ -2,19 +2,23 @@ package redistest
 
 import (
 	"bytes"
+	"context"
 	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"golang.org/x/time/rate"
 )
 
-// Proxy stands between clients and a server, and can lose replies.
+// Proxy stands between clients and a server, can lose replies, and can be slow.
 type Proxy struct {
 	listener net.Listener
 	server   string
 	loss     atomic.Int64 // in a million
 	lost     atomic.Int64
+	speed    atomic.Int64 // of a connection, in bytes a second; 0: no bound
 	mu       sync.Mutex
 	open     map[net.Conn]bool
 	running  sync.WaitGroup
@@ -46,6 +50,9 @@ func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 // Lose makes the proxy cut that share of the connections instead of passing on what the server said.
 func (p *Proxy) Lose(share float64) { p.loss.Store(int64(share * 1e6)) }
 
+// Slow has each connection that is made from now on pass on no more than so many bytes a second of what the server says.
+func (p *Proxy) Slow(speed int64) { p.speed.Store(speed) }
+
 // Lost is how many replies were lost.
 func (p *Proxy) Lost() int { return int(p.lost.Load()) }
 
@@ -73,6 +80,10 @@ func (p *Proxy) accept() {
 func (p *Proxy) pass(from, to net.Conn, toReplica, fromReplica *atomic.Bool) {
 	defer p.end(from, to)
 	buf := make([]byte, 64<<10)
+	pace := rate.NewLimiter(rate.Inf, len(buf))
+	if speed := p.speed.Load(); speed > 0 && toReplica != nil {
+		pace.SetLimit(rate.Limit(speed))
+	}
 	for {
 		n, err := from.Read(buf)
 		if fromReplica != nil && bytes.Contains(buf[:n], []byte("REPLCONF")) {
@@ -85,6 +96,7 @@ func (p *Proxy) pass(from, to net.Conn, toReplica, fromReplica *atomic.Bool) {
 		if err != nil {
 			return
 		}
+		_ = pace.WaitN(context.Background(), n) // there is no deadline, and no more than fits
 		if _, err := to.Write(buf[:n]); err != nil {
 			return
 		}
