@@ -86,6 +86,7 @@ type grantedLine struct {
 	Rate   Rate          `json:"rate,omitzero"`
 	Window Window        `json:"window,omitzero"`
 	Cost   int64         `json:"cost"`
+	Other  bool          `json:"other,omitempty"`
 }
 
 // once asks for the charge to be granted once, if the ask has an idempotency key.
@@ -109,7 +110,7 @@ func (a *attempt) once() {
 	for i := range c.Lines {
 		l := &c.Lines[i]
 		limit := l.Terms.Limit
-		line := grantedLine{limit.Name, limit.Scope, limit.Kind, limit.Unit, limit.Mode, l.Model, limit.Amount, limit.Burst, limit.Per, Rate{}, l.Window, l.Cost}
+		line := grantedLine{limit.Name, limit.Scope, limit.Kind, limit.Unit, limit.Mode, l.Model, limit.Amount, limit.Burst, limit.Per, Rate{}, l.Window, l.Cost, l.other()}
 		if limit.Kind == KindRate {
 			line.Rate = l.Terms.Schedule.current().Rate
 		}
@@ -146,7 +147,11 @@ func (a *attempt) repeat(g *Grant) (*Decision, error) {
 		} else {
 			state.Part = 0
 		}
-		c.Lines = append(c.Lines, Line{Terms: &Terms{Limit: limit}, Model: l.Model, Cost: l.Cost, Window: l.Window, State: state, Fits: g.Lines[i].Fits})
+		subject := ""
+		if l.Other {
+			subject = Other
+		}
+		c.Lines = append(c.Lines, Line{Terms: &Terms{Limit: limit}, Subject: subject, Model: l.Model, Cost: l.Cost, Window: l.Window, State: state, Fits: g.Lines[i].Fits})
 	}
 	d.read(&c)
 	return d, nil

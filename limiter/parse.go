@@ -43,7 +43,7 @@ func ValidUnit(s string) bool {
 func ParsePolicy(doc []byte) (*Policy, error) {
 	var f faults
 	root := parseTree(doc, &f)
-	p := &Policy{OnStoreFailure: FailShare, HoldTTL: DefaultHoldTTL}
+	p := &Policy{OnStoreFailure: FailShare, HoldTTL: DefaultHoldTTL, MaxUnknownKeys: DefaultUnknownKeys, MaxModels: DefaultModels}
 	if root.object() {
 		p.read(root)
 	}
@@ -60,12 +60,14 @@ func (p *Policy) read(n *node) {
 	unknown := "allow"
 	oneOf(n.take("unknown_keys"), &unknown, "allow", "deny")
 	p.DenyUnknown = unknown == "deny"
+	n.take("max_unknown_keys").integer(&p.MaxUnknownKeys, 0, MaxNames)
+	n.take("max_models").integer(&p.MaxModels, 0, MaxNames)
 	if limits := n.take("limits"); limits == nil {
 		n.fail("limits is missing: name at least one limit, or {} to count nothing")
 	} else if limits.object() {
 		p.readLimits(limits)
 	}
-	n.rest("on_store_failure, hold_ttl, unknown_keys, limits")
+	n.rest("on_store_failure, hold_ttl, unknown_keys, max_unknown_keys, max_models, limits")
 }
 
 func (p *Policy) readLimits(n *node) {

@@ -13,6 +13,7 @@ type policyView struct {
 	record Record
 	policy *Policy
 	terms  []*Terms // of policy.Limits, without overrides
+	naming naming
 }
 
 func newPolicyView(r Record) (*policyView, error) {
@@ -24,6 +25,7 @@ func newPolicyView(r Record) (*policyView, error) {
 	for i, l := range p.Limits {
 		v.terms[i] = v.newTerms(l, "", nil)
 	}
+	v.naming = newNaming(p, v.terms)
 	return v, nil
 }
 

@@ -92,18 +92,18 @@ func (s *Store) settle(k *limiter.Closing, c *limiter.Charge, places []place, r 
 			continue
 		}
 		if l.Slots() {
-			if at.counter, _ = s.shards[at.shard].find(keyOf(&c.Lines[i]), now); at.counter != nil {
+			if at.counter, _ = s.shards[at.shard].find(keyOf(c.Provider, &c.Lines[i]), now); at.counter != nil {
 				at.counter.free(k.PermitID)
 			}
 			continue
 		}
 		var state limiter.State
-		at.counter, state = s.shards[at.shard].find(keyOf(&c.Lines[i]), now)
+		at.counter, state = s.shards[at.shard].find(keyOf(c.Provider, &c.Lines[i]), now)
 		state, changes[i] = l.Change(l.Terms.Advance(state, now, l.Window), r.value.Receipts[i], now)
 		if changes[i].Adjusted == 0 {
 			continue
 		}
-		s.counter(&c.Lines[i], at).state = state
+		s.counter(c, &c.Lines[i], at).state = state
 	}
 	r.value.Status, r.value.Changes, r.value.Late = k.Status, changes, now >= r.value.Expires
 }
@@ -119,7 +119,7 @@ func (s *Store) extend(k *limiter.Closing, c *limiter.Charge, places []place, r 
 		if !k.Lines[i].Slots() || r.value.Expires <= now {
 			continue
 		}
-		if counter, _ := s.shards[places[i].shard].find(keyOf(&c.Lines[i]), now); counter != nil {
+		if counter, _ := s.shards[places[i].shard].find(keyOf(c.Provider, &c.Lines[i]), now); counter != nil {
 			counter.keep(k.PermitID, r.value.Expires)
 		}
 	}

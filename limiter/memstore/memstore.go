@@ -46,6 +46,7 @@ type Store struct {
 	shards    [shardCount]shard
 	holds     records[limiter.Hold]
 	grants    records[limiter.Grant] // by provider and Once
+	names     names
 	documents documents
 }
 
@@ -63,6 +64,7 @@ func New(o Options) *Store {
 	for i := range s.shards {
 		s.shards[i].counters = map[counterKey]*counter{}
 	}
+	s.names.sets = map[namesOf]*noted{}
 	s.holds.init()
 	s.grants.init()
 	return s
@@ -110,9 +112,15 @@ func (s *Store) decide(c *limiter.Charge) {
 
 // decideNow decides a charge that comes in time, and was resolved under the documents that are current or not.
 func (s *Store) decideNow(c *limiter.Charge, current bool, places []place, held shardSet) {
+	if len(c.Names) > 0 {
+		s.names.Lock()
+		defer s.names.Unlock()
+	}
 	switch {
 	case !current:
 		c.Outcome.Verdict = limiter.Stale
+	case s.crowded(c, places):
+		c.Outcome.Verdict = limiter.Crowded
 	case !s.windowsHold(c, c.Outcome.Now):
 		c.Outcome.Verdict = limiter.Late
 	default:
@@ -143,7 +151,7 @@ func (s *Store) admit(c *limiter.Charge, places []place, held shardSet) {
 	for i := range c.Lines {
 		l, at := &c.Lines[i], &places[i]
 		var state limiter.State
-		if at.counter, state = s.shards[at.shard].find(keyOf(l), c.Outcome.Now); at.counter == nil && l.Cost > 0 {
+		if at.counter, state = s.shards[at.shard].find(keyOf(c.Provider, l), c.Outcome.Now); at.counter == nil && l.Cost > 0 {
 			missing++
 		}
 		l.State = l.Terms.Advance(state, c.Outcome.Now, l.Window)
@@ -161,6 +169,7 @@ func (s *Store) admit(c *limiter.Charge, places []place, held shardSet) {
 	default:
 		c.Outcome.Verdict = limiter.Granted
 		s.charge(c, places)
+		s.names.note(c)
 		for i := range held.all() {
 			s.count.Add(-s.shards[i].sweep(sweepStep*(1+missing), c.Outcome.Now, limiter.State.Expired))
 		}
@@ -179,7 +188,7 @@ func (s *Store) charge(c *limiter.Charge, places []place) {
 			continue
 		}
 		if l.Terms.Limit.Kind == limiter.KindConcurrency {
-			counter := s.counter(l, at)
+			counter := s.counter(c, l, at)
 			counter.take(c.PermitID, l.Cost, c.Outcome.Now.Later(c.Hold.TTL))
 			l.State = counter.state
 			continue
@@ -189,7 +198,7 @@ func (s *Store) charge(c *limiter.Charge, places []place) {
 		if receipts != nil {
 			receipts[i] = limiter.Receipt{Total: l.State.Total, Mark: l.State.Mark, Units: l.State.Total - before}
 		}
-		s.counter(l, at).state = l.State
+		s.counter(c, l, at).state = l.State
 	}
 	if c.Hold != nil {
 		s.keep(c, receipts)
@@ -197,9 +206,9 @@ func (s *Store) charge(c *limiter.Charge, places []place) {
 }
 
 // counter is that of a line, made if there is none.
-func (s *Store) counter(l *limiter.Line, at *place) *counter {
+func (s *Store) counter(c *limiter.Charge, l *limiter.Line, at *place) *counter {
 	if at.counter == nil {
-		at.counter = s.shards[at.shard].add(keyOf(l))
+		at.counter = s.shards[at.shard].add(keyOf(c.Provider, l))
 		s.count.Add(1)
 	}
 	return at.counter

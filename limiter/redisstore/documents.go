@@ -186,6 +186,9 @@ func (s *Store) Instances(ctx context.Context, self *limiter.Instance) ([]limite
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
+	if self != nil && s.memory.due() {
+		s.lookAtMemory(ctx)
+	}
 	all := texts(result)
 	instances := make([]limiter.Instance, 0, len(all))
 	for _, text := range all {

@@ -107,6 +107,13 @@ func Run(t *testing.T, b Backend) {
 		"the newest of what is known of an entry is put back": testOlderEntry,
 		"the newest of what is known of a policy is put back": testOlderPolicy,
 		"what was tuned is put back over a file":              testSeededEntry,
+		"keys beyond the bound are counted together":          testUnknownKeys,
+		"models beyond the bound are counted together":        testModels,
+		"models of unknown keys":                              testModelsOfUnknownKeys,
+		"names are forgotten":                                 testNamesAreForgotten,
+		"names without counters":                              testNamesWithoutCounters,
+		"holds of those counted together":                     testHoldsOfOthers,
+		"a flood of keys":                                     testNamesFlood,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, b) })
 	}
