@@ -192,16 +192,16 @@ func (t *Terms) life() time.Duration {
 	return MaxHoldLife
 }
 
-// longest is more than any window of the period lasts.
+// longest is how long a window of the period lasts at most, where clocks are set back by no more than two hours.
 func (p Period) longest() time.Duration {
-	const day = 24 * time.Hour
+	const day, setback = 24 * time.Hour, 2 * time.Hour
 	switch p {
 	case Hour:
-		return 3 * time.Hour // one that is lived twice is one window
+		return time.Hour + setback
 	case Day:
-		return 2 * day
+		return day + setback
 	case Week:
-		return 8 * day
+		return 7*day + setback
 	}
-	return 32 * day
+	return 31*day + setback
 }

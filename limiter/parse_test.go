@@ -66,6 +66,8 @@ func TestPolicyIsRefusedWithEveryFaultByItsPointer(t *testing.T) {
 		`{"limits":{"l":{}}}`:       {"/limits/l", "/limits/l", "/limits/l"}, // scope, kind, amount
 		`{"limits":{},"hold_ttl":"999ms","on_store_failure":"maybe","unknown_keys":true,"extra":1}`: {"/extra", "/hold_ttl", "/on_store_failure", "/unknown_keys"},
 		`{"limits":{},"hold_ttl":"24h0m1s"}`:                                                                 {"/hold_ttl"},
+		`{"limits":{},"max_unknown_keys":-1,"max_models":100000001}`:                                         {"/max_models", "/max_unknown_keys"},
+		`{"limits":{},"max_unknown_keys":"1","max_models":null}`:                                             {"/max_models", "/max_unknown_keys"},
 		`{"limits":{},"hold_ttl":600}`:                                                                       {"/hold_ttl"},
 		`{"limits":{},"hold_ttl":null}`:                                                                      {"/hold_ttl"},
 		`{"limits":{},"limits":{}}`:                                                                          {"/limits"},
@@ -278,6 +280,7 @@ func TestBoundsThemselvesAreAccepted(t *testing.T) {
 		oneLimit(`"default_cost":1000000000000`), oneLimit(`"models":["!a","` + strings.Repeat("é", 256) + `"]`),
 		oneLimit(`"kind":"quota","per":"month","timezone":"America/Los_Angeles"`),
 		`{"limits":{},"hold_ttl":"1s","unknown_keys":"deny","on_store_failure":"allow"}`, `{"limits":{},"hold_ttl":"24h"}`, `{"limits":{},"hold_ttl":"1d"}`,
+		`{"limits":{},"max_unknown_keys":0,"max_models":100000000}`,
 	} {
 		if _, err := ParsePolicy([]byte(doc)); err != nil {
 			t.Errorf("%s: %v", doc, err)

@@ -256,3 +256,30 @@ func testNamesFlood(t *testing.T, b Backend) {
 		}
 	}
 }
+
+// An instance that decides without the store keeps to the bound as well, and so does what it charges there afterwards.
+func testNamesThroughAnOutage(t *testing.T, b Backend) {
+	m := newTeam(t, b, 1, `{"max_unknown_keys":2,"limits":{"key":{"scope":"key","kind":"quota","amount":100,"per":"month"}}}`)
+	as := func(key string) string { return m.ask(0, limiter.Ask{Key: key}).CountedAs() }
+	if got := as("sk-a"); got != "" {
+		t.Fatalf("the first key is counted as %s", got)
+	}
+	m.cut(true)
+	for i, want := range []string{"", "", limiter.Other, limiter.Other} {
+		if got := as("sk-" + string("bcde"[i])); got != want {
+			t.Fatalf("the key %d of the outage is counted as %q, want %q", i+1, got, want)
+		}
+	}
+	m.cut(false)
+	m.caughtUp("key", limiter.UsageQuery{KeyID: limiter.KeyID("sk-d")}, 3) // two of the outage, and one that found no room
+	apart := 0
+	for _, key := range []string{"sk-b", "sk-c"} {
+		u := m.usage(0, limiter.UsageQuery{KeyID: limiter.KeyID(key)})["key"]
+		if u.CountedAs == "" && u.Used == 1 {
+			apart++
+		}
+	}
+	if a := m.usage(0, limiter.UsageQuery{KeyID: limiter.KeyID("sk-a")})["key"]; apart != 1 || a.CountedAs != "" || a.Used != 1 {
+		t.Fatalf("%d keys of the outage are counted apart, want 1; the first key: %+v", apart, a)
+	}
+}

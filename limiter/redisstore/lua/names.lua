@@ -5,11 +5,10 @@
 --
 -- ARGV[5] has for each name its ask, kind, hash (below 2^52), how many of the kind there may be, the length of its period in
 -- microseconds, whether it is to be noted once the ask is granted, and its counters in the ask.
-local PARTS = {[0] = 4096, 4, 4096} -- by kind: of a million names, a part has 256
-
 local newcomers, crowded, note
 if ARGV[5] ~= '' then
   newcomers = {}
+  local PARTS = {[0] = 4096, 4, 4096} -- by kind: of a million names, a part has 256
   local base, pos = sub(KEYS[1], 1, -7), 1 -- without "policy"
   while pos <= #ARGV[5] do
     local name, ask, counters = {}, nil, nil
