@@ -63,6 +63,7 @@ func appendDecision(dst []byte, d *limiter.Decision, withStatus bool) []byte {
 	dst = strconv.AppendInt(dst, d.Revision, 10)
 	dst = append(dst, `,"degraded":`...)
 	dst = strconv.AppendBool(dst, d.Degraded)
+	dst = appendCountedAs(dst, d.CountedAs())
 	if d.PermitID != "" {
 		dst = append(dst, `,"permit_id":`...)
 		dst = plain(dst, d.PermitID)
@@ -137,7 +138,16 @@ func appendLimit(dst []byte, l *limiter.LimitStatus) []byte {
 	dst = plain(dst, string(l.Mode))
 	dst = append(dst, `,"would_deny":`...)
 	dst = strconv.AppendBool(dst, l.WouldDeny)
+	dst = appendCountedAs(dst, l.CountedAs)
 	return append(dst, '}')
+}
+
+// appendCountedAs appends the member that says what a key or model is counted with, if it is not counted apart.
+func appendCountedAs(dst []byte, other string) []byte {
+	if other == "" {
+		return dst
+	}
+	return plain(append(dst, `,"counted_as":`...), other)
 }
 
 // appendNames appends an array, [] when there are none.

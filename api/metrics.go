@@ -21,6 +21,7 @@ type Metrics struct {
 	permits     *counters[permitLabels]
 	denials     *counters[limitLabels]
 	wouldDeny   *counters[limitLabels]
+	countedAs   *counters[limitLabels]
 	degraded    *counters[permitLabels]
 	unweighed   *counters[limitLabels]
 	models      *counters[providerLabel] // unknown ones
@@ -77,6 +78,9 @@ func NewMetrics(version string, c *limiter.Coordinator) *Metrics {
 			limitLabels.values, "provider", "limit"),
 		wouldDeny: newCounters(r, "permitd_would_deny_total",
 			"Times that a shadow limit would have refused a permit that was granted or denied without it.",
+			limitLabels.values, "provider", "limit"),
+		countedAs: newCounters(r, "permitd_counted_as_other_total",
+			"Asks that a limit counted together with others as _other, there being more keys without an entry, or more models, than the policy counts apart.",
 			limitLabels.values, "provider", "limit"),
 		degraded: newCounters(r, "permitd_degraded_permits_total",
 			"Permits that were granted or denied without the store, as on_store_failure says. They count in permitd_permits_total too.",
@@ -190,6 +194,9 @@ func (m *Metrics) decided(d *limiter.Decision) {
 	m.unknownUnits(d.Provider, d.UnknownUnits)
 	for i := range d.Limits {
 		l := &d.Limits[i]
+		if l.CountedAs != "" {
+			m.countedAs.of(limitLabels{d.Provider, l.Name}).Inc()
+		}
 		if l.Unweighed {
 			m.unweighed.of(limitLabels{d.Provider, l.Name}).Inc()
 		}

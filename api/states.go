@@ -8,17 +8,9 @@ type states struct {
 	now  func() map[string]bool
 }
 
-var (
-	nodeUp = prometheus.NewDesc("permitd_redis_up",
-		"Whether a Redis answers (1), or is taken to be down and probed (0). Of a cluster, the masters that asks have gone to.",
-		[]string{"node"}, nil)
-	reloadFailed = prometheus.NewDesc("permitd_reload_failed",
-		"1 when files could not be used when they were last read again, so that what was in force before still is; else 0.",
-		[]string{"what"}, nil)
-)
-
-// WatchNodes shows, each time it is asked, for each server by its address whether it is up.
-func (m *Metrics) WatchNodes(up func() map[string]bool) { m.registry.MustRegister(states{nodeUp, up}) }
+var reloadFailed = prometheus.NewDesc("permitd_reload_failed",
+	"1 when files could not be used when they were last read again, so that what was in force before still is; else 0.",
+	[]string{"what"}, nil)
 
 // WatchFiles shows, each time it is asked, for each kind of file that is followed whether it failed to be read again.
 func (m *Metrics) WatchFiles(failed func() map[string]bool) {

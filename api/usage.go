@@ -78,5 +78,6 @@ func appendUsed(dst []byte, l *limiter.LimitStatus) []byte {
 	dst = plain(dst, string(l.Mode))
 	dst = append(dst, `,"would_deny":`...)
 	dst = strconv.AppendBool(dst, l.WouldDeny)
+	dst = appendCountedAs(dst, l.CountedAs)
 	return append(dst, '}')
 }

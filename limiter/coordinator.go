@@ -24,6 +24,7 @@ type Coordinator struct {
 	policies sync.Map // provider → *policyView
 	entries  *lru.Cache[DocID, *entryView]
 	skew     atomic.Int64 // store time less this machine's time, in microseconds, as last seen
+	names    *seenNames
 	attempts sync.Pool
 	self     atomic.Pointer[Instance] // while it attends
 	peers    atomic.Pointer[peers]    // the instances last seen
@@ -56,8 +57,10 @@ func New(store Store, options ...Option) *Coordinator {
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
-	c := &Coordinator{store: store, entries: entries, started: time.Now(), minInstances: 1, log: slog.New(slog.DiscardHandler),
-		rescue: rescue{policy: make(chan struct{}, 1)}, patching: make(chan struct{}, 1)}
+	c := &Coordinator{
+		store: store, entries: entries, names: newSeenNames(), started: time.Now(), minInstances: 1, log: slog.New(slog.DiscardHandler),
+		rescue: rescue{policy: make(chan struct{}, 1)}, patching: make(chan struct{}, 1),
+	}
 	c.attempts.New = func() any { return &attempt{charge: Charge{Lines: make([]Line, 0, MaxLimitsPerAsk)}} }
 	for _, set := range options {
 		set(c)
@@ -124,7 +127,7 @@ func (c *Coordinator) begin(ask *Ask) *attempt {
 func (c *Coordinator) end(a *attempt) (*Decision, error) {
 	d, err := a.decision, a.err
 	clear(a.charge.Lines[:cap(a.charge.Lines)])
-	*a = attempt{charge: Charge{Lines: a.charge.Lines[:0]}}
+	*a = attempt{charge: Charge{Lines: a.charge.Lines[:0], Names: a.charge.Names[:0]}}
 	c.attempts.Put(a)
 	return d, err
 }
@@ -213,6 +216,9 @@ func (c *Coordinator) round(ctx context.Context, open []*attempt, round int) []*
 		if v := a.charge.Outcome.Verdict; v == Granted || v == Denied {
 			a.key.confirm(a.charge.Outcome.Now)
 			a.pool.confirm(a.charge.Outcome.Now)
+			if v == Granted {
+				c.names.learn(a)
+			}
 		}
 		done := c.conclude(ctx, a)
 		if !done && round >= maxRounds {
@@ -234,7 +240,9 @@ func (c *Coordinator) prepare(ctx context.Context, a *attempt) error {
 	if a.now == 0 {
 		a.now = c.now()
 	}
-	a.resolve(c.known(a.ask.Provider, policy, a.ask.KeyID, a.charge.Pool))
+	k := c.known(a.ask.Provider, policy, a.ask.KeyID, a.charge.Pool)
+	a.resolve(k)
+	a.name(k, c.names)
 	a.hold(policy.policy)
 	a.once()
 	return nil
@@ -258,7 +266,7 @@ func (a *attempt) hold(p *Policy) {
 		fault = "is of a hold, and there is none: ask for one with hold, or leave it out"
 	}
 	if fault != "" {
-		a.refusal, a.charge.Lines = &InvalidError{[]Fault{{"/ttl_ms", fault}}}, a.charge.Lines[:0]
+		a.refusal, a.charge.Lines, a.charge.Names = &InvalidError{[]Fault{{"/ttl_ms", fault}}}, a.charge.Lines[:0], a.charge.Names[:0]
 		return
 	}
 	if wanted && !a.ask.DryRun {
@@ -276,6 +284,9 @@ func (c *Coordinator) conclude(ctx context.Context, a *attempt) bool {
 		return a.err != nil
 	case Late:
 		a.now = o.Now
+		return false
+	case Crowded:
+		a.crowd |= o.Crowd
 		return false
 	case Repeated:
 		a.decision, a.err = a.repeat(o.Grant)

@@ -22,6 +22,7 @@ type debt struct {
 	pool     string
 	lines    []reservedLine
 	units    []int64 // of a hold: what of its lines is charged, the rest having drained; of slots nothing
+	crowd    Crowd   // kinds of names of which the store has too many to count the debt's apart
 }
 
 // owing is what this instance has yet to bring to the store, by provider.
@@ -207,6 +208,8 @@ func (c *Coordinator) chargeOnce(ctx context.Context, provider string, debts []*
 			}
 		case o.Verdict == Late:
 			c.learn(o.Now)
+		case o.Verdict == Crowded:
+			debts[i].crowd |= o.Crowd
 		default:
 			err = fmt.Errorf("charge what was granted without the store: %w", o.Err)
 		}
@@ -223,7 +226,7 @@ func (d *debt) forgetOnce() {
 
 // charge is that of a debt, under what is known now. Limits that are no more are left out, and nothing is denied.
 func (d *debt) charge(c *Coordinator, provider string, policy *policyView) *Charge {
-	a := &attempt{ask: d.ask, now: c.now(), policy: policy}
+	a := &attempt{ask: d.ask, now: c.now(), policy: policy, crowd: d.crowd}
 	k := c.knownAs(provider, policy, d.keyID, d.pool)
 	a.charge = Charge{
 		Provider: provider, KeyID: k.keyID, Pool: k.poolName, Stamps: k.stamps(),
@@ -242,6 +245,7 @@ func (d *debt) charge(c *Coordinator, provider string, policy *policyView) *Char
 			drained[len(drained)-1] = l.Cost - d.units[i]
 		}
 	}
+	a.name(k, c.names)
 	if d.permitID == "" {
 		a.charge.PermitID = newPermitID(provider)
 	} else {

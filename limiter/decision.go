@@ -34,6 +34,16 @@ func (d *Decision) Violated() []string {
 	return names
 }
 
+// CountedAs is [Other] if the key or the model was counted with others at any limit, else "".
+func (d *Decision) CountedAs() string {
+	for i := range d.Limits {
+		if d.Limits[i].CountedAs != "" {
+			return d.Limits[i].CountedAs
+		}
+	}
+	return ""
+}
+
 // LimitStatus is how one limit stands after a decision (before charging, for a dry run).
 type LimitStatus struct {
 	Name      string
@@ -42,6 +52,7 @@ type LimitStatus struct {
 	Unit      string
 	Mode      Mode
 	Model     string // where each model has a counter of its own
+	CountedAs string // [Other], where there are too many keys or models to count the ask's apart; else ""
 	Amount    int64
 	Cost      int64         // what the ask was, or would be, charged here
 	Used      int64         // units in debt, or charged in this window, rounded up; slots that are held
@@ -83,6 +94,9 @@ func (l *Line) status(now Instant) LimitStatus {
 		s.Window = l.Window.Length()
 	case KindConcurrency:
 		s.NextUnit = 0
+	}
+	if l.other() {
+		s.CountedAs = Other
 	}
 	if !l.Fits {
 		s.RetryAfter = t.wait(l.State, l.Needs(), now)

@@ -89,6 +89,7 @@ type grantedLine struct {
 	Window    Window        `json:"window,omitzero"`
 	Cost      int64         `json:"cost"`
 	Unweighed bool          `json:"unweighed,omitempty"` // the ask named no unit of the limit
+	Other     bool          `json:"other,omitempty"`
 }
 
 // once asks for the charge to be granted once, if the ask has an idempotency key.
@@ -114,7 +115,7 @@ func (a *attempt) once() {
 		limit := l.Terms.Limit
 		line := grantedLine{
 			limit.Name, limit.Scope, limit.Kind, limit.Unit, limit.Mode, l.Model, limit.Amount, limit.Burst, limit.Per, Rate{},
-			l.Window, l.Cost, l.Unweighed,
+			l.Window, l.Cost, l.Unweighed, l.other(),
 		}
 		if limit.Kind == KindRate {
 			line.Rate = l.Terms.Schedule.current().Rate
@@ -155,7 +156,14 @@ func (a *attempt) repeat(g *Grant) (*Decision, error) {
 		} else {
 			state.Part = 0
 		}
-		c.Lines = append(c.Lines, Line{Terms: &Terms{Limit: limit}, Model: l.Model, Cost: l.Cost, Unweighed: l.Unweighed, Window: l.Window, State: state, Fits: g.Lines[i].Fits})
+		subject := ""
+		if l.Other {
+			subject = Other
+		}
+		c.Lines = append(c.Lines, Line{
+			Terms: &Terms{Limit: limit}, Subject: subject, Model: l.Model, Cost: l.Cost, Unweighed: l.Unweighed,
+			Window: l.Window, State: state, Fits: g.Lines[i].Fits,
+		})
 	}
 	d.read(&c)
 	return d, nil

@@ -223,6 +223,7 @@ func (o *outage) decide(c *Coordinator, policy *policyView, a *attempt) bool {
 	if assumed := o.rule.Load().assumed; assumed != nil {
 		policy = assumed
 	}
+	a.crowd = 0 // of the store that all share
 	for range maxRounds {
 		if o.try(c, policy, a) {
 			break
@@ -242,7 +243,9 @@ func (o *outage) decide(c *Coordinator, policy *policyView, a *attempt) bool {
 func (o *outage) try(c *Coordinator, policy *policyView, a *attempt) bool {
 	a.err, a.now = nil, o.now(c)
 	a.charge.PermitID = newPermitID(a.ask.Provider) // the store may yet take back what it did under the other
-	a.resolve(c.known(a.ask.Provider, policy, a.ask.KeyID, ""))
+	k := c.known(a.ask.Provider, policy, a.ask.KeyID, "")
+	a.resolve(k)
+	a.name(k, nil)
 	a.hold(policy.policy)
 	a.once()
 	if a.err = a.refusal; errors.Is(a.err, ErrUnknownKey) { // an entry that was not seen here, maybe

@@ -43,7 +43,7 @@ func ValidUnit(s string) bool {
 func ParsePolicy(doc []byte) (*Policy, error) {
 	var f faults
 	root := parseTree(doc, &f)
-	p := &Policy{OnStoreFailure: FailShare, HoldTTL: DefaultHoldTTL}
+	p := &Policy{OnStoreFailure: FailShare, HoldTTL: DefaultHoldTTL, MaxUnknownKeys: DefaultUnknownKeys, MaxModels: DefaultModels}
 	if root.object() {
 		p.read(root)
 	}
@@ -63,12 +63,14 @@ func (p *Policy) read(n *node) {
 	p.DenyUnknown = n.take("unknown_keys").denies("allow")
 	p.DenyModels = n.take("unknown_models").denies("allow")
 	p.DenyUnits = n.take("unknown_units").denies("ignore")
+	n.take("max_unknown_keys").integer(&p.MaxUnknownKeys, 0, MaxNames)
+	n.take("max_models").integer(&p.MaxModels, 0, MaxNames)
 	if limits := n.take("limits"); limits == nil {
 		n.fail("limits is missing: name at least one limit, or {} to count nothing")
 	} else if limits.object() {
 		p.readLimits(limits)
 	}
-	n.rest("on_store_failure, hold_ttl, unknown_keys, unknown_models, unknown_units, limits")
+	n.rest("on_store_failure, hold_ttl, unknown_keys, unknown_models, unknown_units, max_unknown_keys, max_models, limits")
 }
 
 // denies reads deny, or the word for the contrary, which is the default.

@@ -70,6 +70,8 @@ func TestPolicyIsRefusedWithEveryFaultByItsPointer(t *testing.T) {
 		oneLimit(`"required":"yes"`):                                                                         {"/limits/l/required"},
 		oneLimit(`"required":null`):                                                                          {"/limits/l/required"},
 		`{"limits":{},"hold_ttl":"24h0m1s"}`:                                                                 {"/hold_ttl"},
+		`{"limits":{},"max_unknown_keys":-1,"max_models":100000001}`:                                         {"/max_models", "/max_unknown_keys"},
+		`{"limits":{},"max_unknown_keys":"1","max_models":null}`:                                             {"/max_models", "/max_unknown_keys"},
 		`{"limits":{},"hold_ttl":600}`:                                                                       {"/hold_ttl"},
 		`{"limits":{},"hold_ttl":null}`:                                                                      {"/hold_ttl"},
 		`{"limits":{},"limits":{}}`:                                                                          {"/limits"},
@@ -288,6 +290,7 @@ func TestBoundsThemselvesAreAccepted(t *testing.T) {
 		oneLimit(`"amount":1200.00`), oneLimit(`"amount":1.2e3`), oneLimit(`"amount":1e12`), oneLimit(`"default_cost":0e400`),
 		oneLimit(`"burst":11.0`), oneLimit(`"counts":{"a":1e3,"b":0.0}`),
 		`{"limits":{},"hold_ttl":"1s","unknown_keys":"deny","on_store_failure":"allow"}`, `{"limits":{},"hold_ttl":"24h"}`, `{"limits":{},"hold_ttl":"1d"}`,
+		`{"limits":{},"max_unknown_keys":0,"max_models":100000000}`,
 	} {
 		if _, err := ParsePolicy([]byte(doc)); err != nil {
 			t.Errorf("%s: %v", doc, err)

@@ -24,7 +24,10 @@ const (
 	MinHoldTTL           = time.Second
 	MaxHoldTTL           = 24 * time.Hour
 	DefaultHoldTTL       = 10 * time.Minute
-	DefaultUnit          = "requests" // what a limit counts when it names no unit; 1 in an ask that does not name it
+	DefaultUnknownKeys   = 1_000_000   // of max_unknown_keys
+	DefaultModels        = 1000        // of max_models
+	MaxNames             = 100_000_000 // of max_unknown_keys and max_models
+	DefaultUnit          = "requests"  // what a limit counts when it names no unit; 1 in an ask that does not name it
 	maxModelPatterns     = 256
 	maxStars             = 8 // per glob
 	maxWeightsPerUnit    = 32
@@ -77,6 +80,8 @@ type Policy struct {
 	DenyUnknown    bool          // unknown_keys: deny
 	DenyModels     bool          // unknown_models: deny
 	DenyUnits      bool          // unknown_units: deny
+	MaxUnknownKeys int64         // keys without an entry that have counters of their own, at most
+	MaxModels      int64         // models that have, where each model is counted apart
 	Limits         []*Limit      // by name
 
 	body []byte

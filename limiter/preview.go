@@ -60,7 +60,9 @@ func (c *Coordinator) previewOne(ctx context.Context, a *attempt, v *policyView,
 	if a.now == 0 {
 		a.now = c.now()
 	}
-	a.resolve(c.known(a.ask.Provider, v, a.ask.KeyID, ""))
+	k := c.known(a.ask.Provider, v, a.ask.KeyID, "")
+	a.resolve(k)
+	a.name(k, c.names)
 	a.hold(v.policy)
 	a.charge.Hold = nil
 	a.charge.Stamps.Policy = stored.Tag
@@ -78,6 +80,9 @@ func (c *Coordinator) previewOne(ctx context.Context, a *attempt, v *policyView,
 		return
 	case Late:
 		a.now = o.Now
+		return
+	case Crowded:
+		a.crowd |= o.Crowd
 		return
 	case Granted:
 	default:

@@ -51,13 +51,15 @@ func (r Rate) slower(o Rate) bool {
 // The zero State is an untouched counter.
 //
 // Total is how many units were ever charged, held at 4e15, and Refunds are what was given back of those that have not
-// drained. They tell what of a charge can still be refunded.
+// drained. They tell what of a charge can still be refunded. Born is when a rate's counter was made: what was charged
+// before went to one that was forgotten.
 type State struct {
 	Used    int64
 	Part    int64
 	Mark    Instant
 	Rate    Rate
 	Since   Instant
+	Born    Instant
 	Total   int64
 	Refunds *Refunds
 }
@@ -142,10 +144,13 @@ func (s State) waitFor(level int64) time.Duration {
 	return micro(micros)
 }
 
-// retention is how long a counter of a rate is kept after it would have drained at the rate it was written under. An
-// edit may slow a limit down meanwhile, and then the debt of a counter that nobody touched lasts longer than was
-// foreseen.
-const retention = 24 * time.Hour
+// retention is how long a counter of a rate is kept after it would have drained, in d, at the rate it was written under:
+// nine times d, but no less than a minute and no more than a day. An edit may slow a limit down meanwhile, and then the
+// debt of a counter that nobody touched lasts longer than was foreseen.
+func retention(d time.Duration) time.Duration {
+	const least, most, times = time.Minute, 24 * time.Hour, 9
+	return max(least, min(d, most/times)*times)
+}
 
 // Drained reports whether by now the state, if nobody touched it and no edit slowed the limit down, is as good as the
 // zero State.
@@ -163,8 +168,8 @@ func (s State) Expired(now Instant) bool {
 	if s.Rate.Units == 0 {
 		return s.Mark <= now
 	}
-	kept := s.Mark.Later(retention)
-	return kept <= now && s.drained().Later(retention) <= now
+	drain := s.waitFor(0)
+	return s.Mark.Later(drain).Later(retention(drain)) <= now
 }
 
 // micro turns microseconds into a duration that ends at [Forever].

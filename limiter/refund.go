@@ -41,7 +41,7 @@ func (t *Terms) Refund(s State, r Receipt, units int64, now Instant) (State, int
 		units = min(units, s.Used)
 		s.Used -= units
 		return s, units
-	case r.Total > s.Total || s.Total >= maxUnits || now > r.Mark.Later(retention): // another counter, for all that can be told
+	case r.Total > s.Total || s.Total >= maxUnits || r.Mark < s.Born: // another counter, for all that can be told
 		return s, 0
 	}
 	later := s.since(r.Total)

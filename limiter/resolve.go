@@ -14,6 +14,8 @@ type attempt struct {
 	now          Instant
 	until        Instant // when the time of a key that was rotated is over
 	usage        bool    // show the counters of all limits that can be named, charge nothing
+	crowd        Crowd   // kinds of names of which there are too many for the ask's to be counted apart
+	model        string  // that limits count apart
 
 	decision *Decision
 	err      error

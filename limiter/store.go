@@ -16,8 +16,10 @@ type Store interface {
 	//     A charge whose Once was granted before is not charged again: Repeated.
 	//  2. Unless the documents in the store are those that the charge was resolved under, nothing is charged: Stale.
 	//     Once a write of a document has returned, no charge resolved under an earlier one is granted.
-	//  3. Unless every quota line's Window holds now, nothing is charged: Late.
-	//  4. If every enforced line fits, all lines are charged (none in a dry run): Granted. Otherwise none: Denied.
+	//  3. If a name of [Charge.Names] is one too many, nothing is charged: Crowded. It is not while it is noted, or while
+	//     one of its counters in the charge is live.
+	//  4. Unless every quota line's Window holds now, nothing is charged: Late.
+	//  5. If every enforced line fits, all lines are charged (none in a dry run): Granted. Otherwise none: Denied.
 	//
 	// Each line's State is filled in when the verdict is Granted or Denied: after the charge if one was made, else as it
 	// stands. A verdict of 0 comes with an Err that says why there is none: [ErrStoreUnavailable], [ErrOverloaded], or
@@ -93,6 +95,7 @@ const (
 	Stale    // resolved under documents that are no longer current; resolve it again
 	Late     // its time was wrong: Outcome.Now says what the time is; ask again
 	Repeated // granted before, as Outcome.Grant says
+	Crowded  // there are too many names of the kinds of Outcome.Crowd; resolve it again, with theirs counted as [Other]
 )
 
 // Charge is an ask resolved to the counters it has to fit: what a [Store] decides.
@@ -105,6 +108,7 @@ type Charge struct {
 	NotAfter Instant
 	DryRun   bool
 	Lines    []Line   // none: only the stamps are checked
+	Names    []Name   // that a client chose, and that the store may not have noted
 	Hold     *NewHold // keep a record under PermitID if it is granted; a charge that takes slots has one
 	Once     *Once    // grant it once; nil: as often as it is asked for
 
@@ -149,6 +153,7 @@ type Outcome struct {
 	Current Current // when Stale
 	Expires Instant // of the hold, when one was made
 	Grant   *Grant  // when Repeated
+	Crowd   Crowd   // when Crowded
 }
 
 // Current are the documents as they stand, of those whose stamp was not current; nil for the others.

@@ -27,7 +27,7 @@ func (s *Schedule) current() RateChange { return s.Changes[len(s.Changes)-1] }
 func (s *Schedule) drain(st State, now Instant) State {
 	current := s.current()
 	if st.Used == 0 && st.Part == 0 {
-		return State{Mark: now, Rate: current.Rate, Since: current.At, Total: st.Total}
+		return State{Mark: now, Rate: current.Rate, Since: current.At, Born: st.Born, Total: st.Total}
 	}
 	if st.Since == current.At && st.Rate == current.Rate { // the usual case: no edit since
 		return st.drainTo(now)
@@ -130,6 +130,9 @@ func (t *Terms) Fits(s State, units int64) bool {
 // Charge adds a cost to an advanced state. Only a shadow limit is ever charged what does not fit, up to Most.
 func (t *Terms) Charge(s State, cost int64) State {
 	was := s.Used
+	if s.Total == 0 || s.Mark < s.Born { // the clock may have stepped back
+		s.Born = s.Mark
+	}
 	s.Used = min(addUnits(s.Used, cost), max(s.Used, t.Most()))
 	s.Total = addUnits(s.Total, s.Used-was)
 	return s

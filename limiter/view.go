@@ -15,6 +15,7 @@ type policyView struct {
 
 	globs   bool // some limit has models
 	matches matches
+	naming  naming
 }
 
 // newPolicyView returns the view of a provider's record, or an [*UnreadableError].
@@ -28,6 +29,7 @@ func newPolicyView(provider string, r Record) (*policyView, error) {
 		v.terms[i] = v.newTerms(l, "", nil)
 		v.globs = v.globs || len(l.Models) > 0
 	}
+	v.naming = newNaming(p, v.terms)
 	return v, nil
 }
 

@@ -40,12 +40,12 @@ func open(cfg *config, c *limiter.Coordinator, store limiter.Store, throttle api
 	var fs faces
 	metrics := api.NewMetrics(moduleVersion(), c)
 	if s, ok := store.(*redisstore.Store); ok {
-		metrics.WatchNodes(func() map[string]bool {
-			up := map[string]bool{}
+		metrics.WatchNodes(func() map[string]api.Node {
+			now := map[string]api.Node{}
 			for _, n := range s.Nodes() {
-				up[n.Addr] = n.Up
+				now[n.Addr] = api.Node{Up: n.Up, Memory: n.Memory}
 			}
-			return up
+			return now
 		})
 	}
 	metrics.WatchFiles(func() map[string]bool {

@@ -46,6 +46,7 @@ type Store struct {
 	shards    [shardCount]shard
 	holds     records[limiter.Hold]
 	grants    records[limiter.Grant] // by provider and Once
+	names     names
 	documents documents
 }
 
@@ -63,6 +64,7 @@ func New(o Options) *Store {
 	for i := range s.shards {
 		s.shards[i].counters = map[counterKey]*counter{}
 	}
+	s.names.sets = map[namesOf]*noted{}
 	s.holds.init()
 	s.grants.init()
 	return s
@@ -110,9 +112,15 @@ func (s *Store) decide(c *limiter.Charge) {
 
 // decideNow decides a charge that comes in time, and was resolved under the documents that are current or not.
 func (s *Store) decideNow(c *limiter.Charge, current bool, places []place, held shardSet) {
+	if len(c.Names) > 0 {
+		s.names.Lock()
+		defer s.names.Unlock()
+	}
 	switch {
 	case !current:
 		c.Outcome.Verdict = limiter.Stale
+	case s.crowded(c, places):
+		c.Outcome.Verdict = limiter.Crowded
 	case !s.windowsHold(c, c.Outcome.Now):
 		c.Outcome.Verdict = limiter.Late
 	default:
@@ -161,6 +169,7 @@ func (s *Store) admit(c *limiter.Charge, places []place, held shardSet) {
 	default:
 		c.Outcome.Verdict = limiter.Granted
 		s.charge(c, places)
+		s.names.note(c)
 		for i := range held.all() {
 			s.count.Add(-s.shards[i].sweep(sweepStep*(1+missing), c.Outcome.Now, limiter.State.Expired))
 		}

@@ -24,18 +24,16 @@ type shard struct {
 	sync.Mutex
 	counters map[counterKey]*counter
 	ring     ring[*counter]
-	total    int64    // the highest Total of those forgotten: where new ones begin, so that no receipt fits two counters
 	_        [64]byte // keeps neighbours off this cache line
 }
 
-// find is a counter and its state, without slots that have expired; nil, and the state in which it would begin, if there
-// is none.
+// find is a counter and its state, without slots that have expired; nil, and the zero State, if there is none.
 func (s *shard) find(key counterKey, now limiter.Instant) (*counter, limiter.State) {
 	if c := s.counters[key]; c != nil {
 		c.expire(now)
 		return c, c.state
 	}
-	return nil, limiter.State{Total: s.total}
+	return nil, limiter.State{}
 }
 
 // add makes a counter.
@@ -53,7 +51,6 @@ func (s *shard) sweep(steps int, now limiter.Instant, over func(limiter.State, l
 			return false
 		}
 		delete(s.counters, c.key)
-		s.total = max(s.total, c.state.Total)
 		return true
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"math"
+	"math/bits"
 	"slices"
 
 	"github.com/permitd/permitd/limiter"
@@ -34,9 +35,10 @@ type batch struct {
 	counterKey []string
 	onceKeys   []string
 	holdKeys   []string
-	bodies     []any // of holds
-	grants     []any // what is to be remembered of those that are granted once
-	closing    bool  // counters may go as far as settling takes them
+	bodies     []any  // of holds
+	grants     []any  // what is to be remembered of those that are granted once
+	closing    bool   // counters may go as far as settling takes them
+	newcomers  []byte // names for lua/names.lua
 
 	stampPart, termsPart, holdPart, oncePart, askPart packed
 	schedules                                         []byte
@@ -87,7 +89,7 @@ func (b *batch) reset() {
 	for _, p := range []*packed{&b.stampPart, &b.termsPart, &b.holdPart, &b.oncePart, &b.askPart, &b.in, &b.out} {
 		p.reset()
 	}
-	b.schedules = b.schedules[:0]
+	b.schedules, b.newcomers = b.schedules[:0], b.newcomers[:0]
 }
 
 // fits reports whether a call has room for an ask. An empty one has room for any.
@@ -121,6 +123,21 @@ func (b *batch) add(a *ask) {
 		b.out.format = append(b.out.format, "I7I7I7B"...)
 	}
 	b.askPart = p
+	for i := range c.Names {
+		b.newcomer(c, &c.Names[i])
+	}
+}
+
+// newcomer adds a name of the charge that was added last.
+func (b *batch) newcomer(c *limiter.Charge, n *limiter.Name) {
+	to := append(append16(b.newcomers, len(b.asks)), byte(n.Kind))
+	to = append64(append64(append64(to, float64(n.Hash)), float64(n.Most)), float64(n.Period.Microseconds()))
+	to = append(to, flag(n.Charge), byte(bits.OnesCount64(n.Lines)))
+	for rest := n.Lines; rest != 0; rest &= rest - 1 {
+		l := &c.Lines[bits.TrailingZeros64(rest)]
+		to = append16(to, b.counter(l.Terms, counterID{l.Terms.Counter, l.Subject, l.Model}))
+	}
+	b.newcomers = to
 }
 
 // mode tells a dry run from a charge, and one that makes a hold.

@@ -135,7 +135,7 @@ func TestDeadShard(t *testing.T) {
 	if m := median(others); m > 20*time.Millisecond {
 		t.Errorf("another shard's asks took %v", m)
 	}
-	want := []NodeState{{cluster.Addr(0), true}, {cluster.Addr(1), false}, {cluster.Addr(2), true}}
+	want := []NodeState{{Addr: cluster.Addr(0), Up: true}, {Addr: cluster.Addr(1)}, {Addr: cluster.Addr(2), Up: true}}
 	for _, w := range want {
 		if !slices.Contains(s.Nodes(), w) {
 			t.Errorf("%+v, want %+v", s.Nodes(), w)

@@ -261,7 +261,7 @@ func (d *duel) compare(got, want *limiter.Charge) {
 	}
 	for i := range got.Lines {
 		g, w := got.Lines[i], want.Lines[i]
-		w.State.Refunds = nil
+		w.State.Refunds, w.State.Born = nil, 0
 		if g.State != w.State || g.Fits != w.Fits {
 			d.t.Fatalf("cost %d: state %+v, fits %v; want %+v, %v\n%+v\nat %d", g.Cost, g.State, g.Fits, w.State, w.Fits, g.Terms.Schedule, d.now)
 		}

@@ -212,6 +212,9 @@ func (s *Store) Instances(ctx context.Context, self *limiter.Instance) ([]limite
 			instances = append(instances, i)
 		}
 		if after = piece[0]; after == "" {
+			if self != nil && s.memory.due() {
+				s.lookAtMemory(ctx)
+			}
 			return instances, nil
 		}
 	}

@@ -114,7 +114,7 @@ func (l *lane) call() {
 	l.seq++
 	names := b.keys(l.key)
 	l.queue.node.Store(s.nodes.of(s.life, l.queue.key))
-	result, err := s.run(s.life, s.client, s.scripts.acquire, names, b.args(l.seq, "")...)
+	result, err := s.run(s.life, s.client, s.scripts.acquire, names, b.args(l.seq, b.newcomers)...)
 	var r *reply
 	if err == nil {
 		r, err = readReply(result)

@@ -11,15 +11,16 @@ import (
 
 // NodeState is how a Redis stands.
 type NodeState struct {
-	Addr string // HOST:PORT of a server, its path, or "sentinel:" and what sentinels call the primary
-	Up   bool   // false: it did not answer, and is probed until it does
+	Addr   string  // HOST:PORT of a server, its path, or "sentinel:" and what sentinels call the primary
+	Up     bool    // false: it did not answer, and is probed until it does
+	Memory float64 // how much of its maxmemory it uses, of 1, as last seen; 0: it has none, or was not looked at
 }
 
 // Nodes are the Redis that there is, or the masters of a cluster that asks have gone to.
 func (s *Store) Nodes() []NodeState {
 	states := []NodeState{}
 	for n := range s.nodes.inUse() {
-		states = append(states, NodeState{n.addr, !n.down.Load()})
+		states = append(states, NodeState{n.addr, !n.down.Load(), s.memory.of(n.addr)})
 	}
 	slices.SortFunc(states, func(a, b NodeState) int { return cmp.Compare(a.Addr, b.Addr) })
 	return states

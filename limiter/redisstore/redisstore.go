@@ -40,6 +40,7 @@ type Store struct {
 	scripts  scripts
 	instance string // names this store's lanes
 	denials  *denials
+	memory   memory
 
 	queues  sync.Map // provider → *queue
 	running sync.WaitGroup

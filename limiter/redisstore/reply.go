@@ -10,9 +10,9 @@ import (
 	"github.com/permitd/permitd/limiter"
 )
 
-// The verdicts of lua/acquire.lua that are not those of package limiter: a dry run that would have been granted, and one
-// that was granted before.
-const granted, grantedDry, repeated = byte(limiter.Granted), 5, 6
+// The verdicts of lua/acquire.lua that are not those of package limiter: a dry run that would have been granted, one that
+// was granted before, and one with names that are too many.
+const granted, grantedDry, repeated, crowded = byte(limiter.Granted), 5, 6, 7
 
 var (
 	errReply = errors.New("the answer is not one that the script gives")
@@ -85,7 +85,7 @@ func (r *reply) next(lines int) (verdict byte, of []byte, err error) {
 	}
 	verdict, of, r.rest = r.rest[0], r.rest[1:size], r.rest[size:]
 	r.asks++
-	if verdict < granted || verdict > repeated || verdict == repeated && r.repeats[r.asks] == "" {
+	if verdict < granted || verdict > crowded || verdict == repeated && r.repeats[r.asks] == "" {
 		return 0, nil, fmt.Errorf("%w: verdict %d", errReply, verdict)
 	}
 	return verdict, of, nil
@@ -103,6 +103,11 @@ func (b *batch) answer(c *limiter.Charge, r *reply, verdict byte, lines []byte) 
 		c.Outcome.Verdict = limiter.Granted
 	case repeated:
 		c.Outcome.Verdict, c.Outcome.Grant = limiter.Repeated, decodeGrant(r.repeats[r.asks], c.PermitID)
+	case crowded:
+		c.Outcome.Verdict = limiter.Crowded
+		if len(lines) > 0 {
+			c.Outcome.Crowd = limiter.Crowd(lines[0])
+		}
 	case byte(limiter.Stale):
 		c.Outcome.Current = b.current(c, r)
 	}

@@ -16,6 +16,8 @@ var (
 	argsSource string
 	//go:embed lua/advance.lua
 	advanceSource string
+	//go:embed lua/names.lua
+	namesSource string
 	//go:embed lua/acquire.lua
 	acquireSource string
 	//go:embed lua/write.lua
@@ -52,7 +54,7 @@ type scripts struct{ acquire, undo, close, hold, swap, swapAll, list, history, c
 
 func newScripts(clock string) scripts {
 	return scripts{
-		acquire: newScript("#!lua", clock, argsSource, advanceSource, acquireSource, writeSource, replySource),
+		acquire: newScript("#!lua", clock, argsSource, advanceSource, namesSource, acquireSource, writeSource, replySource),
 		undo:    newScript("#!lua flags=allow-oom", clock, argsSource, advanceSource, refundSource, undoSource, writeSource, "return kept"),
 		close: newScript("#!lua flags=allow-oom", clock, argsSource, advanceSource, refundSource, keptSource, closeSource, writeSource,
 			"return answer(GRANTED, record)"),

@@ -126,7 +126,7 @@ func testPieces(t *testing.T, b Backend) {
 		return len(entries), more, err
 	})
 	after = ""
-	pages("policies", many+1, large, func() (int, bool, error) {
+	pages("policies", many+2, large, func() (int, bool, error) {
 		docs, more, err := n.Policies(ctx, after, 1000)
 		for _, d := range docs {
 			after = d.Provider

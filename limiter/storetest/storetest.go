@@ -124,6 +124,14 @@ func Run(t *testing.T, b Backend) {
 		"what was tuned is put back over a file":              testSeededEntry,
 		"a policy of another version":                         testUnreadablePolicy,
 		"an entry of another version":                         testUnreadableEntry,
+		"keys beyond the bound are counted together":          testUnknownKeys,
+		"models beyond the bound are counted together":        testModels,
+		"models of unknown keys":                              testModelsOfUnknownKeys,
+		"names are forgotten":                                 testNamesAreForgotten,
+		"names without counters":                              testNamesWithoutCounters,
+		"holds of those counted together":                     testHoldsOfOthers,
+		"a flood of keys":                                     testNamesFlood,
+		"names through an outage":                             testNamesThroughAnOutage,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, b) })
 	}
@@ -158,7 +166,7 @@ func newBench(t *testing.T, b Backend, limits string) *bench {
 // share counters fails each test that looks at figures.
 func (n *bench) twin(limits string) {
 	n.Helper()
-	const other = "anthropic"
+	const other = "twin"
 	ctx := context.Background()
 	if _, err := n.PutPolicy(ctx, other, policy(n, limits), limiter.Edit{}); err != nil {
 		n.Fatal(err)

@@ -2,7 +2,7 @@
 -- 1 for a dry run, n+1 for the n-th hold), 0 or its number among those granted once, and its lines, which are 3 each:
 -- terms, counter, cost (-1 is a cost of 0 that fits only while one unit would). The answer has a verdict for each ask and 4 numbers for each line: used, part (of a quota: the end
 -- of the window), total, and 1 if the cost fit or would have, plus 2 if not all of it was charged.
-local GRANTED, DENIED, STALE, LATE, DRY, REPEATED = 1, 2, 3, 4, 5, 6
+local GRANTED, DENIED, STALE, LATE, DRY, REPEATED, CROWDED = 1, 2, 3, 4, 5, 6, 7
 local abs = math.abs
 
 if held[1] and parse('<d', held[1]) >= seq then
@@ -19,7 +19,7 @@ if holds > 0 then
     local expires = now + a[holdsAt + 2 * hold + 1]
     s[k + 3] = math.max(s[k + 3], expires)
     s[k + 4] = (s[k + 1] > cost and s[k + 4] > 0) and math.min(s[k + 4], expires) or expires
-    slots[#slots + 1] = {KEYS[4 + entries + k / 8], expires, sub(KEYS[holdKey + hold], -22) .. ':' .. string.format('%.0f', cost)}
+    slots[#slots + 1] = {KEYS[4 + entries + k / 8], expires, sub(KEYS[holdKey + hold], -22) .. ':' .. string.format('%.0f', cost), s[k + 3]}
   end
 end
 
@@ -65,6 +65,8 @@ for ask = 1, asks do
     verdict = STALE
     outdated = outdated or {}
     outdated[policy], outdated[key], outdated[pool] = true, true, true
+  elseif newcomers and crowded(ask) > 0 then
+    verdict = CROWDED
   else
     if a[at + 5] == 1 then verdict = DRY end
     for j = first, last, 3 do
@@ -80,13 +82,15 @@ for ask = 1, asks do
   end
   o = o + 1
   out[o] = verdict
-  if verdict == STALE or verdict == LATE or verdict == REPEATED then
-    local moment = repeated and parse('<d', repeated, 10) or 0 -- tells undo.lua which grant it was
+  if verdict == STALE or verdict == LATE or verdict == REPEATED or verdict == CROWDED then
+    -- The first number tells undo.lua which grant it was, or the asker which kinds of names are too many.
+    local moment = repeated and parse('<d', repeated, 10) or verdict == CROWDED and newcomers[ask].crowd or 0
     for _ = first, last, 3 do
       out[o + 1], out[o + 2], out[o + 3], out[o + 4] = moment, 0, 0, 0
       o = o + 4
     end
   else
+    if newcomers and verdict == GRANTED then note(ask) end
     local receipts = verdict == GRANTED and a[at + 5] > 1 and {}
     local lines = verdict == GRANTED and once > 0 and {}
     for j = first, last, 3 do

@@ -139,7 +139,7 @@ local function advance(k, n)
       end
     end
     m = now
-    if #raw > 50 and (u > 0 or p > 0) then refunds = sub(raw, 51) end
+    if #raw > 55 and (u > 0 or p > 0) then refunds = sub(raw, 56) end
   end
   s[k + 1], s[k + 2], s[k + 3], s[k + 4], s[k + 5], s[k + 6], s[k + 7], s[k + 8] = u, p, m, total, refunds, moved, false, kept
 end

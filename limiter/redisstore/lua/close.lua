@@ -42,6 +42,7 @@ if ARGV[5] == '1' then
       advance(k, a[j])
       redis.call('ZADD', KEYS[4 + entries + k / 8], 'XX', later, slotsOf(permit, units))
       s[k + 3] = math.max(s[k + 3], later)
+      redis.call('PEXPIRE', KEYS[4 + entries + k / 8], math.max(shortest, math.ceil((s[k + 3] - now) / 1000)))
       touch(k, a[j])
     end
     receipt = receipt + 21

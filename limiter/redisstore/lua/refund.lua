@@ -20,7 +20,9 @@ local function refund(k, n, totalThen, markThen, cost)
     if cost <= 0 or s[k + 3] ~= markThen then return 0 end
     s[k + 1] = u - cost
   else
-    if totalThen > total or total >= LIMIT or now > markThen + 86400000000 then return 0 end
+    local raw = held[2 + entries + k / 8]
+    if totalThen > total or total >= LIMIT or not raw then return 0 end
+    if markThen < 1000000 * parse('<I5', raw, 51) then return 0 end -- charged to one that was forgotten
     local charge, given = {}, {}
     local later, place = total - totalThen, 1
     for pos = 1, #s[k + 5], 14 do

@@ -16,7 +16,7 @@ local function asItWas(k)
   local raw = held[2 + entries + k / 8]
   if s[k + 1] or not raw then return raw end
   local u, p, m, _, _, _, total = parse('<I7I6I7I5I6I7I7I5', raw)
-  s[k + 1], s[k + 2], s[k + 3], s[k + 4], s[k + 5], s[k + 7] = u, p, m, total, sub(raw, 51), true
+  s[k + 1], s[k + 2], s[k + 3], s[k + 4], s[k + 5], s[k + 7] = u, p, m, total, sub(raw, 56), true
   rates[#rates + 1] = k
   return raw
 end
@@ -79,7 +79,7 @@ end
 for i = 1, #rates do
   local k = rates[i]
   local raw = held[2 + entries + k / 8]
-  redis.call('SET', KEYS[3 + entries + k / 8], pack('<I7I6', s[k + 1], s[k + 2]) .. sub(raw, 14, 50) .. s[k + 5], 'KEEPTTL')
+  redis.call('SET', KEYS[3 + entries + k / 8], pack('<I7I6', s[k + 1], s[k + 2]) .. sub(raw, 14, 55) .. s[k + 5], 'KEEPTTL')
 end
 for name, grant in pairs(grants) do
   if string.byte(grant) == 0 then redis.call('DEL', name) else redis.call('SET', name, grant, 'KEEPTTL') end
