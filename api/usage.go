@@ -78,5 +78,8 @@ func appendUsed(dst []byte, l *limiter.LimitStatus) []byte {
 	dst = plain(dst, string(l.Mode))
 	dst = append(dst, `,"would_deny":`...)
 	dst = strconv.AppendBool(dst, l.WouldDeny)
+	if l.Misfit != "" {
+		dst = quote(append(dst, `,"misfit":`...), l.Misfit)
+	}
 	return append(dst, '}')
 }
