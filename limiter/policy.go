@@ -114,6 +114,9 @@ type Limit struct {
 	burst int64 // as written, 0 when left to the default
 }
 
+// BurstIsDefault reports whether the document of a rate names no burst.
+func (l *Limit) BurstIsDefault() bool { return l.Kind == KindRate && l.burst == 0 }
+
 // spec is what the rate is made of, with the burst as written.
 func (l *Limit) spec() spec {
 	return spec{Amount: l.Amount, Burst: l.burst, Per: int64(l.Per / time.Microsecond), Slack: int64(l.Slack / time.Microsecond), Strict: l.Strict}
