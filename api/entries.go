@@ -179,7 +179,7 @@ func (s entryRoutes) wrote(c echo.Context, provider string, w limiter.StoredEntr
 		status = http.StatusCreated
 		h.Set(echo.HeaderLocation, "/v1/providers/"+provider+"/"+s.list+"/"+w.Name)
 	}
-	text := appendRestarted(appendEntry(nil, w), w.Restarted)
+	text := appendNoted(appendEntry(nil, w), w.Restarted, w.Misfits)
 	return s.written(c, writeJSON(c, status, append(text, '}')))
 }
 

@@ -202,3 +202,26 @@ func TestEntriesTakeEffect(t *testing.T) {
 		t.Errorf("%d %s", got.status, got.text)
 	}
 }
+
+// TestMisfits: an override that the policy is edited away from is named by the writes, and shown.
+func TestMisfits(t *testing.T) {
+	doc := `{"limits":{"l":{"scope":"key","kind":"rate","amount":1000,"per":"1m","strict_window":true,"burst":10}}}`
+	s, _ := newTestServer(t, map[string]string{"openrouter": doc})
+	r := serve(t, s)
+	id := limiter.KeyID("k")
+	if got := r.do("PUT", "/v1/providers/openrouter/keys/"+id, `{"limits":{"l":{"amount":20}}}`); got.status != 201 || strings.Contains(got.text, "misfits") {
+		t.Fatalf("%d %s", got.status, got.text)
+	}
+	for name, got := range map[string]answer{
+		"the policy's": r.do("PATCH", "/v1/providers/openrouter", `{"limits":{"l":{"burst":30}}}`, "Content-Type: application/merge-patch+json"),
+		"the entry's":  r.do("PATCH", "/v1/providers/openrouter/keys/"+id, `{"disabled":true}`, "Content-Type: application/merge-patch+json"),
+	} {
+		if got.status != 200 || !strings.HasSuffix(strings.TrimSpace(got.text), `,"misfits":["l"]}`) {
+			t.Errorf("%s write: %d %s", name, got.status, got.text)
+		}
+	}
+	if got := r.get("/v1/providers/openrouter/usage?key_id=" + id); !strings.Contains(got.text, `"amount":20,"used":0,"remaining":2,`) || !strings.Contains(got.text, `"misfit":"strict_window needs`) {
+		t.Errorf("usage %s", got.text)
+	}
+	r.do("PUT", "/v1/providers/openrouter/keys/"+limiter.KeyID("other"), `{"limits":{"l":{"amount":20}}}`).problem(t, 400, "invalid-request")
+}

@@ -103,7 +103,7 @@ func (s entryRoutes) createAll(c echo.Context, provider string, keys []newKey, e
 		if w.Created {
 			status = http.StatusCreated
 		}
-		text = append(appendRestarted(appendEntry(text, w), w.Restarted), `,"status":`...)
+		text = append(appendNoted(appendEntry(text, w), w.Restarted, w.Misfits), `,"status":`...)
 		text = append(strconv.AppendInt(text, int64(status), 10), '}')
 	}
 	return s.written(c, writeJSON(c, http.StatusOK, append(text, "]}"...)))

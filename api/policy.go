@@ -98,16 +98,19 @@ func (s *Server) writePolicy(c echo.Context, what, name string, e limiter.Edit, 
 		status = http.StatusCreated
 		h.Set(echo.HeaderLocation, "/v1/providers/"+name)
 	}
-	text := appendRestarted(appendPolicy(nil, w.PolicyDoc), w.Restarted)
+	text := appendNoted(appendPolicy(nil, w.PolicyDoc), w.Restarted, w.Misfits)
 	return s.written(c, writeJSON(c, status, append(text, '}')))
 }
 
-// appendRestarted appends which counters a write started afresh, if it did so.
-func appendRestarted(dst []byte, limits []string) []byte {
-	if len(limits) == 0 {
-		return dst
+// appendNoted appends which counters a write started afresh, and which limits overrides do not fit, if there are any.
+func appendNoted(dst []byte, restarted, misfits []string) []byte {
+	if len(restarted) > 0 {
+		dst = appendNames(append(dst, `,"restarted":`...), restarted)
 	}
-	return appendNames(append(dst, `,"restarted":`...), limits)
+	if len(misfits) > 0 {
+		dst = appendNames(append(dst, `,"misfits":`...), misfits)
+	}
+	return dst
 }
 
 // policyVersion finds out which version of a policy is in force.

@@ -23,8 +23,9 @@ func TestTuningAnswers(t *testing.T) {
 	rotated := key
 	rotated.RotatedTo, rotated.ExpiresAt = to, at
 	for _, tt := range []struct{ got, want string }{
-		{string(appendRestarted(nil, []string{"rpd", "rpm"})), `,"restarted":["rpd","rpm"]`},
-		{string(appendRestarted(nil, nil)), ""},
+		{string(appendNoted(nil, []string{"rpd", "rpm"}, nil)), `,"restarted":["rpd","rpm"]`},
+		{string(appendNoted(nil, nil, []string{"tpm"})), `,"misfits":["tpm"]`},
+		{string(appendNoted(nil, nil, nil)), ""},
 		{string(appendEntry(nil, key)), `{"id":"` + id + `","revision":3,"entry":{"label":"é","disabled":true}`},
 		{string(appendEntry(nil, rotated)), `{"id":"` + id + `","revision":3,"entry":{"label":"é","disabled":true},"rotated_to":"` + to + `","disabled_at":"2026-11-23T12:00:00.25Z"`},
 		{string(appendHistoryItem(nil, limiter.HistoryItem{Revision: 2, At: at, By: "ann", Note: `a "note"`, Patch: []byte(`{"limits":{"rpm":null}}`)})),

@@ -79,5 +79,8 @@ func appendUsed(dst []byte, l *limiter.LimitStatus) []byte {
 	dst = append(dst, `,"would_deny":`...)
 	dst = strconv.AppendBool(dst, l.WouldDeny)
 	dst = appendCountedAs(dst, l.CountedAs)
+	if l.Misfit != "" {
+		dst = quote(append(dst, `,"misfit":`...), l.Misfit)
+	}
 	return append(dst, '}')
 }

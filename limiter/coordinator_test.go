@@ -197,17 +197,17 @@ func TestUnknownProviderIsKnownOnceItIsStoredAndForgottenOnceItIsDeleted(t *test
 	}
 }
 
-func TestDocumentThatCanNotBeReadIsTheStoresFault(t *testing.T) {
+func TestDocumentThatCanNotBeReadIsNobodysFault(t *testing.T) {
 	s := newShelf(t, oneLimit(""))
 	c := New(s)
 	id := DocID{"acme", KeyEntry, keyID}
 	s.docs[id] = Record{Revision: 1, Tag: "t", Body: []byte(`{"label":5}`)}
-	if _, err := s.ask(c, ""); !errors.Is(err, ErrStoreUnavailable) {
+	if _, err := s.ask(c, ""); !errors.Is(err, ErrUnreadable) {
 		t.Errorf("entry: %v", err)
 	}
 	delete(s.docs, id)
 	s.docs[DocID{Provider: "acme"}] = Record{Revision: 2, Tag: "t", Body: []byte(`{}`)}
-	if _, err := s.ask(c, ""); !errors.Is(err, ErrStoreUnavailable) {
+	if _, err := s.ask(c, ""); !errors.Is(err, ErrUnreadable) {
 		t.Errorf("policy: %v", err)
 	}
 }

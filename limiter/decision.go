@@ -66,6 +66,7 @@ type LimitStatus struct {
 	WouldDeny  bool          // shadow, and the cost did not fit
 	Window     time.Duration // per of a rate; the real length of a quota's window
 	NextUnit   time.Duration // until one more unit fits than now; 0 when the counter is untouched, or holds slots
+	Misfit     string        // why an override no longer fits the policy and was clamped; "" where it fits
 }
 
 // status is how a line stands after a decision at now.
@@ -86,6 +87,7 @@ func (l *Line) status(now Instant) LimitStatus {
 		Reset:     t.Untouched(l.State, now),
 		Window:    t.Limit.Per,
 		NextUnit:  t.Untouched(l.State, now),
+		Misfit:    t.Misfit,
 	}
 	switch t.Limit.Kind {
 	case KindRate:

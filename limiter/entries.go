@@ -17,6 +17,7 @@ type StoredEntry struct {
 	Entry     *Entry
 	Created   bool      // by the write that returned it
 	Restarted []string  // limits whose counters the write started afresh
+	Misfits   []string  // limits that overrides of what was written do not fit, see [Entry.Misfits]
 	RotatedTo string    // of a key that was rotated: the key that took its place, whose entry this is
 	ExpiresAt time.Time // of such a key: from then on it is disabled
 	// Unreadable is, in a list, why this version can't read the entry, which has nothing but its Body then; else nil.
@@ -77,10 +78,13 @@ func (c *Coordinator) Entries(ctx context.Context, provider string, kind EntryKi
 	}
 }
 
-// PutEntry creates or replaces the entry of a key or pool. The document is checked against the policy in force. When it
+// PutEntry creates or replaces the entry of a key or pool. The document is checked against the policy in force; overrides that
+// do not fit it may stay if they were there before, so that an entry can be disabled whatever became of the policy. When it
 // returns, no instance grants under the one before.
 func (c *Coordinator) PutEntry(ctx context.Context, id DocID, doc []byte, e Edit) (StoredEntry, error) {
-	return c.writeEntry(ctx, id, e, func(r Record, p *Policy) (*Entry, error) { return ParseEntry(id.Kind, doc, p) })
+	return c.writeEntry(ctx, id, e, func(r Record, p *Policy) (*Entry, error) {
+		return replaceEntry(id.Kind, doc, p, r.entry(id.Kind))
+	})
 }
 
 // PatchEntry applies a JSON merge patch (RFC 7396) to an entry. It is [ErrUnknownEntry] where there is none.
@@ -96,7 +100,7 @@ func (c *Coordinator) PatchEntry(ctx context.Context, id DocID, patch []byte, e 
 		if err != nil {
 			return nil, err
 		}
-		return ParseEntry(id.Kind, doc, p)
+		return replaceEntry(id.Kind, doc, p, r.entry(id.Kind))
 	})
 }
 
@@ -121,13 +125,13 @@ func (c *Coordinator) DeleteEntry(ctx context.Context, id DocID, e Edit) error {
 // writeEntry writes what next makes of an entry and the policy in force.
 func (c *Coordinator) writeEntry(ctx context.Context, id DocID, e Edit, next func(Record, *Policy) (*Entry, error)) (StoredEntry, error) {
 	var created bool
-	var restarted []string
+	var restarted, misfits []string
 	at, r, err := c.swapEntry(ctx, id, e, func(policy *policyView, _ DocID, r Record) (Record, error) {
 		entry, err := next(r, policy.policy)
 		if err != nil {
 			return Record{}, err
 		}
-		created = r.deleted()
+		created, misfits = r.deleted(), entry.Misfits(policy.policy)
 		record := r.nextEntry(entry, policy.record.Generation)
 		restarted, err = policy.restarted(id, r, record)
 		return record, err
@@ -136,8 +140,18 @@ func (c *Coordinator) writeEntry(ctx context.Context, id DocID, e Edit, next fun
 		return StoredEntry{}, err
 	}
 	stored, err := r.stored(id, at)
-	stored.Created, stored.Restarted = created, restarted
+	stored.Created, stored.Restarted, stored.Misfits = created, restarted, misfits
 	return stored, err
+}
+
+// entry is what the record of an entry holds, as far as it can be read.
+func (r Record) entry(kind EntryKind) *Entry {
+	if !r.deleted() {
+		if e, err := loadEntry(kind, r.Body); err == nil {
+			return e
+		}
+	}
+	return &Entry{Kind: kind}
 }
 
 // restarted are the limits whose counters an edit of an entry starts afresh. Of one that can't be read that is not known: none.

@@ -1,10 +1,8 @@
 package limiter
 
 import (
-	"cmp"
 	"slices"
 	"strings"
-	"time"
 )
 
 // EntryKind says what an entry is about.
@@ -30,35 +28,23 @@ type Entry struct {
 // Body is the document as it was written, in JSON.
 func (e *Entry) Body() []byte { return e.body }
 
-// Override replaces some figures of one limit for one key or pool. Zero values leave what the policy says.
-type Override struct {
-	Limit  string
-	Amount int64
-	Burst  int64
-	Per    time.Duration // of a rate
-	Period Period        // of a quota
-	Mode   Mode
-}
-
 // ParseEntry reads and checks the document of a key or pool against the policy in force. Every broken rule is named in
 // the [*InvalidError] that it returns.
 func ParseEntry(kind EntryKind, doc []byte, p *Policy) (*Entry, error) {
+	return replaceEntry(kind, doc, p, &Entry{})
+}
+
+// replaceEntry is ParseEntry for a document that replaces another. Overrides that stood there already may stay as they are,
+// though the policy was edited since and they no longer fit it: see [Entry.Misfits].
+func replaceEntry(kind EntryKind, doc []byte, p *Policy, before *Entry) (*Entry, error) {
 	var f faults
 	root := parseTree(doc, &f)
 	e := &Entry{Kind: kind}
 	if root.object() {
 		e.read(root)
 		for _, o := range e.Overrides {
-			at := pointer("/limits", o.Limit)
-			switch l := p.Limit(o.Limit); {
-			case l == nil:
-				f.add(at, "the policy has no limit of this name")
-			case string(l.Scope) != string(kind):
-				f.add(at, "is a limit of scope %s; a %s entry overrides limits of scope %s only", l.Scope, kind, kind)
-			default:
-				if _, fault := o.apply(l); fault != "" {
-					f.add(at, "%s", fault)
-				}
+			if fault := o.misfit(kind, p); fault != "" && !slices.Contains(before.Overrides, o) {
+				f.add(pointer("/limits", o.Limit), "%s", fault)
 			}
 		}
 	}
@@ -103,23 +89,6 @@ func (e *Entry) read(n *node) {
 	n.rest(known)
 }
 
-func (e *Entry) readOverride(limit string, n *node) {
-	if !n.object() {
-		return
-	}
-	o := Override{Limit: limit}
-	n.take("amount").integer(&o.Amount, 1, MaxAmount)
-	n.take("burst").integer(&o.Burst, 1, MaxAmount)
-	if per := n.take("per"); per != nil && slices.Contains(periods, Period(per.text)) {
-		o.Period = Period(per.text)
-	} else {
-		per.duration(&o.Per, MinPer, MaxPer)
-	}
-	oneOf(n.take("mode"), &o.Mode, Enforce, Shadow)
-	n.rest("amount, per, burst, mode")
-	e.Overrides = append(e.Overrides, o)
-}
-
 // override finds what is overridden of a limit, or nil.
 func (e *Entry) override(limit string) *Override {
 	for i := range e.Overrides {
@@ -128,32 +97,4 @@ func (e *Entry) override(limit string) *Override {
 		}
 	}
 	return nil
-}
-
-// apply is the limit with the override on top, or why that can't be.
-func (o *Override) apply(l *Limit) (_ *Limit, fault string) {
-	switch {
-	case o.Burst > 0 && l.Kind != KindRate:
-		return nil, "only a limit of kind rate has a burst"
-	case o.Per > 0 && l.Kind != KindRate:
-		return nil, "only a limit of kind rate has a duration as per; a quota has hour, day, week or month"
-	case o.Period != "" && l.Kind != KindQuota:
-		return nil, "only a limit of kind quota has a calendar period as per; a rate has a duration such as 1m"
-	}
-	n := *l
-	n.Mode = cmp.Or(o.Mode, l.Mode)
-	n.Amount = cmp.Or(o.Amount, l.Amount)
-	n.Burst = n.Amount
-	n.Calendar.Period = cmp.Or(o.Period, l.Calendar.Period)
-	if l.Kind == KindRate {
-		s := l.spec().with(o.spec())
-		n.burst, n.Burst, n.Per = s.Burst, s.burst(), time.Duration(s.Per)*time.Microsecond
-		fault = s.fault()
-	}
-	return &n, fault
-}
-
-// spec is what the override changes of a rate; zeros change nothing.
-func (o *Override) spec() spec {
-	return spec{Amount: o.Amount, Burst: o.Burst, Per: int64(o.Per / time.Microsecond)}
 }

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 const entryPolicy = `{"limits":{
@@ -121,28 +120,5 @@ func TestOverrideChangesOnlyWhatItNames(t *testing.T) {
 		if base := v.policy.Limits[i]; base.Amount != 10 || base.Mode != Enforce {
 			t.Errorf("%s over %s changed the policy: %+v", c.override, c.limit, base)
 		}
-	}
-}
-
-func TestOverridesThatNoLongerFitThePolicyArePassedOver(t *testing.T) {
-	d := &tuned{tb: t}
-	d.setPolicy(noon, figures{amount: 10, per: time.Minute}.policy())
-	d.setEntry(noon, figures{amount: 500, burstSet: 20}.entry())
-	if d.terms.Limit.Burst != 20 {
-		t.Fatalf("%+v", d.terms.Limit)
-	}
-	for doc, burst := range map[string]int64{
-		`{"limits":{"l":{"scope":"key","kind":"quota","amount":7,"per":"day"}}}`:                              7,
-		`{"limits":{"l":{"scope":"pool","kind":"rate","amount":7,"per":"1s"}}}`:                               7,
-		`{"limits":{"other":{"scope":"key","kind":"rate","amount":7,"per":"1s"}}}`:                            7,
-		`{"limits":{"l":{"scope":"key","kind":"rate","amount":7,"per":"1s","strict_window":true,"burst":2}}}`: 20,
-		`{"limits":{"l":{"scope":"key","kind":"rate","amount":7,"per":"1s","unit":"tokens"}}}`:                20,
-	} {
-		policy, entry := d.policy, d.entry
-		d.setPolicy(noon+1, doc)
-		if got := d.terms.Limit.Burst; got != burst {
-			t.Errorf("%s: burst %d, want %d", doc, got, burst)
-		}
-		d.policy, d.entry = policy, entry
 	}
 }

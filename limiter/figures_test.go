@@ -58,7 +58,7 @@ func (f figures) burst() int64 {
 // rate is amount per per; what a strict window sustains is amount - burst per (per + slack).
 func (f figures) rate() Rate {
 	if f.strict {
-		return Rate{f.amount - f.burst(), (f.per + f.slack).Microseconds()}
+		return Rate{max(1, f.amount-f.burst()), (f.per + f.slack).Microseconds()}
 	}
 	return Rate{f.amount, f.per.Microseconds()}
 }
@@ -78,6 +78,25 @@ func (f figures) under(o figures) figures {
 		f.per = o.per
 	}
 	return f
+}
+
+// clamped is f narrowed by an override that does not fit it.
+func (f figures) clamped(o figures) figures {
+	sustained := f.amount - f.burst()
+	c := figures{amount: f.amount, burstSet: f.burst(), per: max(f.per, o.per), slack: f.slack, strict: f.strict}
+	if o.amount > 0 {
+		c.amount = min(c.amount, o.amount)
+	}
+	if o.burstSet > 0 {
+		c.burstSet = min(c.burstSet, o.burstSet)
+	}
+	if c.burstSet >= c.amount {
+		c.burstSet = c.amount - min(sustained, c.amount-max(1, c.amount/10))
+	}
+	if c.amount-c.burstSet > sustained {
+		c.amount = c.burstSet + sustained
+	}
+	return c
 }
 
 // limit is the document of the limit; more members may follow.

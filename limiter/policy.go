@@ -1,7 +1,6 @@
 package limiter
 
 import (
-	"cmp"
 	"strings"
 	"time"
 )
@@ -125,9 +124,12 @@ type Limit struct {
 	burst int64 // as written, 0 when left to the default
 }
 
+// BurstIsDefault reports whether the document of a rate names no burst.
+func (l *Limit) BurstIsDefault() bool { return l.Kind == KindRate && l.burst == 0 }
+
 // spec is what the rate is made of, with the burst as written.
 func (l *Limit) spec() spec {
-	return spec{l.Amount, l.burst, int64(l.Per / time.Microsecond), int64(l.Slack / time.Microsecond), l.Strict}
+	return spec{Amount: l.Amount, Burst: l.burst, Per: int64(l.Per / time.Microsecond), Slack: int64(l.Slack / time.Microsecond), Strict: l.Strict}
 }
 
 // needsModel reports whether the limit can't be applied to an ask that names no model.
@@ -158,6 +160,8 @@ type spec struct {
 	Per    int64 `json:"per_us,omitzero"`
 	Slack  int64 `json:"slack_us,omitzero"`
 	Strict bool  `json:"strict,omitzero"`
+	// Calendar: of an override, its per is the length of a calendar period, which no rate has.
+	Calendar bool `json:"calendar,omitzero"`
 }
 
 // burst is the burst in force.
@@ -166,24 +170,21 @@ func (s spec) burst() int64 {
 	case s.Burst > 0:
 		return s.Burst
 	case s.Strict:
-		return max(1, s.Amount/10)
+		return strictBurst(s.Amount)
 	}
 	return s.Amount
 }
+
+// strictBurst is the default burst of a strict window.
+func strictBurst(amount int64) int64 { return max(1, amount/10) }
 
 // rate is the speed in force. A strict window sustains amount - burst per (per + slack): calls that arrive within per
 // were permitted within per + slack, and in any stretch that long at most burst + (amount - burst) are.
 func (s spec) rate() Rate {
 	if s.Strict {
-		return Rate{s.Amount - s.burst(), s.Per + s.Slack}
+		return Rate{max(1, s.Amount-s.burst()), s.Per + s.Slack} // the 1 is of an amount of 1 that was clamped
 	}
 	return Rate{s.Amount, s.Per}
-}
-
-// with is s with what an override changes on top.
-func (s spec) with(o spec) spec {
-	s.Amount, s.Burst, s.Per = cmp.Or(o.Amount, s.Amount), cmp.Or(o.Burst, s.Burst), cmp.Or(o.Per, s.Per)
-	return s
 }
 
 // fault says why a spec can't be, or "".

@@ -113,5 +113,7 @@ func (c *Coordinator) rotate(ctx context.Context, id, dest DocID, keep time.Dura
 	if err := c.stillThere(ctx, id.Provider, policy); err != nil {
 		return none, err
 	}
-	return next.stored(dest, root)
+	stored, err := next.stored(dest, root)
+	stored.Misfits = next.entry(KeyEntry).Misfits(policy.policy)
+	return stored, err
 }

@@ -111,7 +111,7 @@ func TestOverrideOlderThanTheKnownChangesOfThePolicyStillSlowsTheDrain(t *testin
 	}
 }
 
-func TestWhileAnOverrideDoesNotFitThePolicyThePolicysRateDrains(t *testing.T) {
+func TestWhileAnOverrideDoesNotFitThePolicyItIsClamped(t *testing.T) {
 	strict := func(amount int64) figures {
 		return figures{amount: amount, burstSet: 1, per: time.Second, strict: true}
 	}
@@ -180,7 +180,7 @@ func TestNoHistoryDrainsMoreThanPassed(t *testing.T) {
 			if f := base.under(over); f.accepted() {
 				return f
 			}
-			return base
+			return base.clamped(over)
 		}
 		now := noon
 		d := &tuned{tb: t}

@@ -91,6 +91,7 @@ type Terms struct {
 	Limit    *Limit
 	Counter  string // which of the provider's counters: generation, limit, and since which revision
 	Schedule Schedule
+	Misfit   string // why the override of the subject's entry does not fit the policy's limit, and was clamped; "" where it fits
 
 	window atomic.Pointer[Window] // of a quota: the last one that was asked for
 }

@@ -51,8 +51,8 @@ func (v *policyView) newTerms(l *Limit, suffix string, override *Track) *Terms {
 	return t
 }
 
-// newSchedule lays the changes of an override over those of the limit. While an override does not fit the policy, the
-// policy's own rate holds.
+// newSchedule lays the changes of an override over those of the limit. While an override did not fit the policy, it was
+// clamped.
 func newSchedule(base Track, override *Track) Schedule {
 	s := Schedule{Cut: base.Cut, Slowest: base.Slowest}
 	if override == nil {
@@ -74,10 +74,7 @@ func newSchedule(base Track, override *Track) Schedule {
 	}
 	slices.Sort(times)
 	for _, at := range slices.Compact(times) {
-		effective := specAt(base.Changes, at)
-		if over := effective.with(specAt(override.Changes, at)); over.fault() == "" {
-			effective = over
-		}
+		effective, _ := specAt(base.Changes, at).over(specAt(override.Changes, at))
 		s.Changes = append(s.Changes, RateChange{at, effective.rate()})
 	}
 	return s
@@ -135,8 +132,8 @@ func (v *entryView) under(p *policyView) *entryView {
 	return &entryView{record: v.record.of(p.record.Generation), entry: &Entry{Kind: v.entry.Kind}}
 }
 
-// terms are those of the i-th limit of the policy for this entry. Overrides of a limit that the policy no longer has, or
-// that no longer fit it, are passed over.
+// terms are those of the i-th limit of the policy for this entry. Overrides of a limit that the policy no longer has in the
+// entry's scope have no effect; those that no longer fit it are clamped.
 func (v *entryView) terms(p *policyView, i int) *Terms {
 	if v == nil || len(v.record.Tracks) == 0 {
 		return p.terms[i]
@@ -160,16 +157,17 @@ func (v *entryView) layOver(p *policyView, l *Limit) *Terms {
 	if !ever {
 		return nil
 	}
-	suffix, over := "", v.overriding(l.Name, l.Scope)
+	suffix, misfit, over := "", "", v.overriding(l.Name, l.Scope)
 	if o := v.entry.override(l.Name); o != nil && over != nil {
-		if overridden, fault := o.apply(l); fault == "" {
-			if overridden.Calendar.Period != l.Calendar.Period {
-				suffix = "." + strconv.FormatInt(track.Born, 10)
-			}
-			l = overridden
+		var overridden *Limit
+		if overridden, misfit = o.apply(l); overridden.Calendar.Period != l.Calendar.Period {
+			suffix = "." + strconv.FormatInt(track.Born, 10)
 		}
+		l = overridden
 	}
-	return p.newTerms(l, suffix+v.resetSuffix(l.Name), over)
+	t := p.newTerms(l, suffix+v.resetSuffix(l.Name), over)
+	t.Misfit = misfit
+	return t
 }
 
 // resetSuffix is what the names of a limit's counters end with since its usage was forgotten.

@@ -28,6 +28,9 @@ type WrittenPolicy struct {
 	PolicyDoc
 	Created   bool     // there was none
 	Restarted []string // limits whose counters start afresh, because the edit changed what they count
+	// Misfits are limits that overrides no longer fit, which are clamped or without effect since the edit. Of many entries only
+	// the first pools and keys are looked at.
+	Misfits []string
 }
 
 // PutPolicy creates or replaces the policy of a provider. When it returns, no instance grants under the one before. Units
@@ -78,7 +81,9 @@ func (c *Coordinator) writePolicy(ctx context.Context, provider string, e Edit, 
 	if !ValidName(provider) {
 		return w, &InvalidError{[]Fault{{"", "a provider's name must match " + namePattern}}}
 	}
+	var before Record
 	r, err := c.swap(ctx, provider, e, func(r Record) (Record, error) {
+		before = r
 		p, err := next(r)
 		if err != nil {
 			return Record{}, err
@@ -97,7 +102,7 @@ func (c *Coordinator) writePolicy(ctx context.Context, provider string, e Edit, 
 	if err != nil {
 		return WrittenPolicy{}, err
 	}
-	w.PolicyDoc = v.doc(provider)
+	w.PolicyDoc, w.Misfits = v.doc(provider), c.misfits(ctx, before, v, provider)
 	return w, nil
 }
 

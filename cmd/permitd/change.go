@@ -110,6 +110,9 @@ func (c *change) done(created bool, written document, over int64) string {
 	if len(written.Restarted) > 0 {
 		line += "; started afresh: " + clean(strings.Join(written.Restarted, ", "))
 	}
+	if len(written.Misfits) > 0 {
+		line += "; overrides of keys or pools do not fit and are clamped: " + clean(strings.Join(written.Misfits, ", "))
+	}
 	if over > 0 {
 		line += fmt.Sprintf("; revision %d, which somebody else wrote meanwhile, is replaced", over)
 	}

@@ -24,6 +24,7 @@ type document struct {
 	RotatedTo  string          `json:"rotated_to"`
 	DisabledAt string          `json:"disabled_at"`
 	Restarted  []string        `json:"restarted"`
+	Misfits    []string        `json:"misfits"`
 
 	etag string
 }

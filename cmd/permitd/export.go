@@ -96,9 +96,12 @@ func (x *exporter) entry(provider string, policy *limiter.Policy, kind limiter.E
 			provider, clean(d.ID), clean(d.RotatedTo), clean(d.DisabledAt))
 		return nil
 	}
-	e, dropped, err := fitting(kind, d.Entry, policy)
+	e, clamped, dropped, err := limiter.FitEntry(kind, d.Entry, policy)
 	if err != nil || kind == limiter.KeyEntry && !limiter.ValidKeyID(d.ID) || kind == limiter.PoolEntry && !limiter.ValidName(d.ID) {
 		return fmt.Errorf("can't read the entry of %s %s: use a permitd of the version that runs there", kind, clean(d.ID))
+	}
+	if len(clamped) > 0 {
+		fmt.Fprintf(x.note, "permitd: %s: %s %s: written as what is in force, because they no longer fit the policy: overrides of %s\n", provider, kind, d.ID, strings.Join(clamped, ", "))
 	}
 	if len(dropped) > 0 {
 		fmt.Fprintf(x.note, "permitd: %s: %s %s: left out what has no effect under the policy: overrides of %s\n", provider, kind, d.ID, strings.Join(dropped, ", "))
@@ -107,26 +110,4 @@ func (x *exporter) entry(provider string, policy *limiter.Policy, kind limiter.E
 		return fmt.Errorf("write: %w", err)
 	}
 	return nil
-}
-
-// fitting is a stored entry without the overrides that the policy has no use for, such as those of limits that it had
-// when the entry was written.
-func fitting(kind limiter.EntryKind, doc []byte, policy *limiter.Policy) (e *limiter.Entry, dropped []string, err error) {
-	if e, err = limiter.ParseEntry(kind, doc, policy); err == nil {
-		return e, nil, nil
-	}
-	var invalid *limiter.InvalidError
-	if !errors.As(err, &invalid) {
-		return nil, nil, err
-	}
-	for _, f := range invalid.Faults {
-		limit, ok := strings.CutPrefix(f.Pointer, "/limits/")
-		if !ok || !limiter.ValidName(limit) {
-			return nil, nil, err
-		}
-		doc = patched(doc, fmt.Sprintf(`{"limits":{%q:null}}`, limit))
-		dropped = append(dropped, limit)
-	}
-	e, err = limiter.ParseEntry(kind, doc, policy)
-	return e, dropped, err
 }

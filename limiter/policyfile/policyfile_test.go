@@ -19,7 +19,8 @@ providers:
     limits:
       tpm: &tpm
         {scope: pool, kind: rate, unit: tokens, amount: 1_000, per: 1m, strict_window: true, models: ["a/*", '!b']}
-      rpm: {scope: key, kind: rate, amount: 20, per: 1m, burst: 2}
+      rpm: {scope: key, kind: rate, amount: 20, per: 1m}
+      named: {scope: key, kind: rate, amount: 20, per: 1m, burst: 2}
       copy: *tpm
     pools:
       paid: {limits: {tpm: {amount: 5000}}, disabled: false}
@@ -32,7 +33,7 @@ providers:
 		t.Fatalf("providers: %+v", f.Providers)
 	}
 	const tpm = `{"scope":"pool","kind":"rate","unit":"tokens","amount":1000,"per":"1m","strict_window":true,"models":["a/*","!b"]}`
-	want := `{"unknown_keys":"deny","limits":{"tpm":` + tpm + `,"rpm":{"scope":"key","kind":"rate","amount":20,"per":"1m","burst":2},"copy":` + tpm + `}}`
+	want := `{"unknown_keys":"deny","limits":{"tpm":` + tpm + `,"rpm":{"scope":"key","kind":"rate","amount":20,"per":"1m"},"named":{"scope":"key","kind":"rate","amount":20,"per":"1m","burst":2},"copy":` + tpm + `}}`
 	if got := string(f.Providers[0].Policy.Body()); got != want {
 		t.Errorf("policy:\n%s\nwant\n%s", got, want)
 	}
@@ -45,8 +46,8 @@ pool paid {"limits":{"tpm":{"amount":5000}},"disabled":false}
 key `+keyID+` {"label":"2026-10-01","pool":"paid"}`; got != want {
 		t.Errorf("entries:\n%s\nwant\n%s", got, want)
 	}
-	if len(f.Warnings) != 1 || f.Warnings[0].String() != "p.yaml:11: acme: /limits/rpm: up to 22 requests may be admitted within one 1m "+
-		"(amount 20 + burst 2); if no 1m may see more than 20, add strict_window: true" {
+	if len(f.Warnings) != 1 || f.Warnings[0].String() != "p.yaml:11: acme: /limits/rpm: up to 40 requests may be admitted within one 1m "+
+		"(amount 20, and as much at once, because no burst is named); name burst, or if no 1m may see more than 20, add strict_window: true" {
 		t.Errorf("warnings: %v", f.Warnings)
 	}
 }

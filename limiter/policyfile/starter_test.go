@@ -1,6 +1,7 @@
 package policyfile
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -9,28 +10,48 @@ import (
 
 func TestStarterParses(t *testing.T) {
 	var names []string
+	buckets := map[string]bool{"openai": true, "anthropic": true, "groq": true}
 	for _, p := range Starter().Providers {
 		names = append(names, p.Provider)
 		for _, l := range p.Policy.Limits {
 			switch {
 			case l.Scope == limiter.ScopeProvider && l.Mode != limiter.Shadow:
 				t.Errorf("%s %s: a limit of scope provider must start in shadow", p.Provider, l.Name)
-			case l.Scope != limiter.ScopeProvider && l.Kind == limiter.KindRate && !l.Strict:
-				t.Errorf("%s %s: what a provider enforces must be a strict window", p.Provider, l.Name)
 			case l.Unit != limiter.DefaultUnit && !l.Required && l.DefaultCost == 0:
 				t.Errorf("%s %s: an ask that names no %s would pass for nothing", p.Provider, l.Name, l.Unit)
+			case l.Kind == limiter.KindRate && l.Strict == buckets[p.Provider] && l.Scope == limiter.ScopePool && l.Amount > 1:
+				t.Errorf("%s %s: strict_window is for providers that count windows, and for all of them", p.Provider, l.Name)
+			case l.Strict && l.Burst > l.Amount/10:
+				t.Errorf("%s %s: sustains less than nine tenths of what is paid for", p.Provider, l.Name)
+			case strings.HasSuffix(l.Name, "tpm") && l.Burst < 20_000:
+				t.Errorf("%s %s: refuses a call of 20,000 tokens for good", p.Provider, l.Name)
 			case l.Scope == limiter.ScopeKey:
 				t.Errorf("%s %s: no provider limits by key", p.Provider, l.Name)
 			}
 		}
 	}
-	if got := strings.Join(names, " "); got != "anthropic bedrock openai openrouter" {
+	if got := strings.Join(names, " "); got != "anthropic azure bedrock gemini groq mistral openai openrouter" {
 		t.Errorf("providers: %s", got)
 	}
-	for _, w := range Starter().Warnings {
-		if !strings.Contains(w.Message, "/limits/all-") {
-			t.Errorf("a warning about a limit that a provider enforces: %s", w)
-		}
+}
+
+// TestOwnRecommendationsAreNotWarnedOf: neither of the starter policies nor of the README's example.
+func TestOwnRecommendationsAreNotWarnedOf(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, found := strings.Cut(string(readme), "```yaml\nproviders:\n")
+	example, _, closed := strings.Cut(example, "```")
+	if !found || !closed {
+		t.Fatal("the README has no example of a policy file")
+	}
+	f, err := Parse("README.md", []byte("providers:\n"+example))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := append(f.Warnings, Starter().Warnings...); len(w) > 0 {
+		t.Errorf("warnings: %v", w)
 	}
 }
 

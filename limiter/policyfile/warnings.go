@@ -29,18 +29,19 @@ func (p *parser) warnOfGlobs(provider string, policy *limiter.Policy, doc *yaml.
 	}
 }
 
-// warnOfBursts warns of each rate that admits more in one per than its amount: all that have no strict_window. That is what
-// a token bucket does and often what is meant, but a provider that counts in windows answers the excess with 429.
+// warnOfBursts warns of each rate that admits more in one per than its amount without its author having said so: those that
+// name neither a burst nor strict_window, where the default admits twice the amount. Who names a burst has said how much
+// more may go.
 func (p *parser) warnOfBursts(provider string, policy *limiter.Policy, doc *yaml.Node, line int) {
 	for _, l := range policy.Limits {
-		if l.Kind != limiter.KindRate || l.Strict {
+		if l.Kind != limiter.KindRate || l.Strict || !l.BurstIsDefault() {
 			continue
 		}
 		at := pointer("/limits", l.Name)
 		per := limiter.FormatDuration(l.Per)
-		p.warn(locate(doc, line, at), place{provider, at}, "up to %d %s may be admitted within one %s (amount %d + burst %d); "+
-			"if no %s may see more than %d, add strict_window: true",
-			l.Amount+l.Burst, l.Unit, per, l.Amount, l.Burst, per, l.Amount)
+		p.warn(locate(doc, line, at), place{provider, at}, "up to %d %s may be admitted within one %s (amount %d, and as much at once, because no burst is named); "+
+			"name burst, or if no %s may see more than %d, add strict_window: true",
+			l.Amount+l.Burst, l.Unit, per, l.Amount, per, l.Amount)
 	}
 }
 

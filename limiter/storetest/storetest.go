@@ -122,6 +122,7 @@ func Run(t *testing.T, b Backend) {
 		"the newest of what is known of an entry is put back": testOlderEntry,
 		"the newest of what is known of a policy is put back": testOlderPolicy,
 		"what was tuned is put back over a file":              testSeededEntry,
+		"overrides that no longer fit":                        testMisfits,
 		"a policy of another version":                         testUnreadablePolicy,
 		"an entry of another version":                         testUnreadableEntry,
 		"keys beyond the bound are counted together":          testUnknownKeys,
