@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// TestVuln: the check passes when there is nothing, and when its database is out of reach; it fails in every other case.
+// TestVuln: the check passes when there is nothing, and when its database is out of reach; it fails in every other
+// case.
 func TestVuln(t *testing.T) {
 	const (
 		unreached = `govulncheck: fetching vulnerabilities: Get "https://vuln.go.dev/index/modules.json.gz": dial tcp: lookup vuln.go.dev: no such host`

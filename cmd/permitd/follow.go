@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// followed are files that are read again when they change, and when permitd is told to. What can't be used leaves what is
-// in force as it was.
+// followed are files that are read again when they change, and when permitd is told to. What can't be used leaves
+// what is in force as it was.
 type followed struct {
 	name   string // of what is in them, in logs and metrics
 	paths  []string
@@ -42,7 +42,8 @@ func editionOf(texts [][]byte, err error) (e edition) {
 // lookEvery is how often files are looked at.
 const lookEvery = time.Second
 
-// follow reads files for the first time, and returns an error if they can't be used. Call run to follow them from then on.
+// follow reads files for the first time, and returns an error if they can't be used. Call run to follow them from
+// then on.
 func follow(name string, log *slog.Logger, take func(texts [][]byte) error, paths ...string) (*followed, error) {
 	f := &followed{name: name, paths: paths, take: take, reader: newFilesReader(readFile), log: log, asked: make(chan struct{}, 1)}
 	texts, err := f.reader.all(context.Background(), paths)

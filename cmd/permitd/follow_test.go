@@ -160,8 +160,8 @@ func TestTokenFileThatIsCutOff(t *testing.T) {
 	}
 }
 
-// TestTokenFileThatBecomesSomethingElse: whatever is put in its place for a while, the tokens from before stay, revocations
-// are heeded afterwards, and permitd ends when it is told to.
+// TestTokenFileThatBecomesSomethingElse: whatever is put in its place for a while, the tokens from before stay,
+// revocations are heeded afterwards, and permitd ends when it is told to.
 func TestTokenFileThatBecomesSomethingElse(t *testing.T) {
 	path := file(t, "tokens", "viewer:a:"+viewerToken+"\n")
 	i := start(t, "--tokens", "@"+path)
@@ -184,8 +184,8 @@ func TestTokenFileThatBecomesSomethingElse(t *testing.T) {
 	}
 }
 
-// TestHangingFileSystem: it is told of, revocations are heeded when it goes on, and it keeps neither the end away nor ever
-// more goroutines.
+// TestHangingFileSystem: it is told of, revocations are heeded when it goes on, and it keeps neither the end away nor
+// ever more goroutines.
 func TestHangingFileSystem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, disk := &buffer{}, &disk{gate: make(chan struct{}, 1)}

@@ -7,7 +7,8 @@ import (
 	"github.com/permitd/permitd/limiter/redisstore/redistest"
 )
 
-// TestMisdirected: with a Redis that will never answer as it is asked, permitd does not start, and says in one line what to do.
+// TestMisdirected: with a Redis that will never answer as it is asked, permitd does not start, and says in one line
+// what to do.
 func TestMisdirected(t *testing.T) {
 	port, settings := redistest.UntrustedTLS(t)
 	server, cluster, sentinel := redistest.Start(t, settings...), redistest.Start(t, "--cluster-enabled", "yes"), redistest.StartSentinel(t)
@@ -36,7 +37,8 @@ func TestMisdirected(t *testing.T) {
 	}
 }
 
-// TestWholeLimitIsWarnedOf: who starts without Redis and does not know how many instances there are takes all of a limit.
+// TestWholeLimitIsWarnedOf: who starts without Redis and does not know how many instances there are takes all of a
+// limit.
 func TestWholeLimitIsWarnedOf(t *testing.T) {
 	server := redistest.Start(t)
 	server.Kill()

@@ -14,8 +14,8 @@ import (
 // maxFile is more than the longest list of tokens takes, or chain of certificates.
 const maxFile = 1 << 20
 
-// readFile reads a regular file, or one that links lead to, of at most maxFile bytes. It does not wait for the other end
-// of a named pipe.
+// readFile reads a regular file, or one that links lead to, of at most maxFile bytes. It does not wait for the other
+// end of a named pipe.
 func readFile(path string) ([]byte, error) {
 	info, err := os.Stat(path) // before it is opened, which has effects on some devices
 	if err != nil {

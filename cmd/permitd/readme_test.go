@@ -68,8 +68,8 @@ func TestOperationsChapter(t *testing.T) {
 	checkSecretsAreIgnored(t, dir)
 }
 
-// TestOperationsChapterBesideAnother: where an earlier permitd has the port the chapter fails and says why, and does not go
-// on with that one.
+// TestOperationsChapterBesideAnother: where an earlier permitd has the port the chapter fails and says why, and does
+// not go on with that one.
 func TestOperationsChapterBesideAnother(t *testing.T) {
 	earlier := start(t)
 	out, err := paste(t, t.TempDir(), earlier.addr())
@@ -115,8 +115,8 @@ func paste(t *testing.T, dir, addr string) (out string, err error) {
 	return string(said), err
 }
 
-// checkSecretsAreIgnored looks for files that hold secrets, in the folder where the chapter was followed, which git would
-// take into a repository there.
+// checkSecretsAreIgnored looks for files that hold secrets, in the folder where the chapter was followed, which git
+// would take into a repository there.
 func checkSecretsAreIgnored(t *testing.T, dir string) {
 	t.Helper()
 	ignored, err := os.ReadFile("../../.gitignore")

@@ -36,8 +36,8 @@ func (c *certificates) take(texts [][]byte) error {
 	return nil
 }
 
-// whole returns an error if a block in a PEM file can't be read, as the last of one that is cut off. Without it the rest
-// would do, which may be part of a chain.
+// whole returns an error if a block in a PEM file can't be read, as the last of one that is cut off. Without it the
+// rest would do, which may be part of a chain.
 func whole(text []byte) error {
 	begun, blocks := bytes.Count(text, []byte("-----BEGIN ")), 0
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {

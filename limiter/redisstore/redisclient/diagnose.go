@@ -146,8 +146,8 @@ func (e *unresolvedError) Error() string {
 	return fmt.Sprintf("the host %q does not resolve (%s): is it spelled right, and known where permitd runs?", e.host, e.cause)
 }
 
-// unresolved returns an error if one of a dial is that a host has no address. Name servers that take too long say nothing
-// about that.
+// unresolved returns an error if one of a dial is that a host has no address. Name servers that take too long say
+// nothing about that.
 func unresolved(err error) error {
 	var dns *net.DNSError
 	var addr *net.AddrError // an answer without an address

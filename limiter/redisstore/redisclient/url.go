@@ -26,8 +26,8 @@ func (e *configError) Error() string { return e.text }
 // badEscape is a % that encodes nothing.
 var badEscape = regexp.MustCompile(`%($|[^0-9A-Fa-f]|.$|.[^0-9A-Fa-f])`)
 
-// rawCharacters reports whether a URL surely has characters in its name or password that end these early. go-redis takes
-// some of those URLs, and asks elsewhere or with a part of the password.
+// rawCharacters reports whether a URL surely has characters in its name or password that end these early. go-redis
+// takes some of those URLs, and asks elsewhere or with a part of the password.
 func rawCharacters(text string) bool {
 	scheme, rest, _ := strings.Cut(text, "://")
 	if strings.Contains(rest, "#") || badEscape.MatchString(rest) {

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestRawCharacters: a password that is not percent-encoded is found, whichever of its characters ends it early and whatever
-// stands around that, and is in no error.
+// TestRawCharacters: a password that is not percent-encoded is found, whichever of its characters ends it early and
+// whatever stands around that, and is in no error.
 func TestRawCharacters(t *testing.T) {
 	for _, password := range []string{"sec/ret", "12/ret", "/", "sec#ret", "12#ret", "sec?ret", "12?ret", "12?db=1", "sec%ret", "sec%", "se%2", "sec ret", "s^c/r?t#x%y", "12/@x", "a@b/c"} {
 		for mode, forms := range map[Mode][]string{
