@@ -52,7 +52,7 @@ func ParseEntry(kind EntryKind, doc []byte, p *Policy) (*Entry, error) {
 			at := pointer("/limits", o.Limit)
 			switch l := p.Limit(o.Limit); {
 			case l == nil:
-				f.add(at, "the policy has no limit of this name")
+				f.add(at, "the policy has no limit of this name%s", didYouMean(o.Limit, p.limitNames()))
 			case string(l.Scope) != string(kind):
 				f.add(at, "is a limit of scope %s; a %s entry overrides limits of scope %s only", l.Scope, kind, kind)
 			default:
