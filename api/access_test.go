@@ -57,7 +57,7 @@ func TestEveryRouteAsksForARole(t *testing.T) {
 		if strings.Contains(path, ":") {
 			t.Fatalf("%s: this test has no value for a parameter", path)
 		}
-		if path == healthPath || path == readyPath || path == docsPath+"/docs.js" {
+		if path == healthPath || path == readyPath || path == indexPath || path == docsPath || path == docsPath+"/docs.js" {
 			for _, headers := range [][]string{nil, {with("unknown-token-0123456789")}} {
 				if got := r.do(at.Method, path, "", headers...); got.status != http.StatusOK {
 					t.Errorf("%s %s %v: %d %s", at.Method, path, headers, got.status, got.text)

@@ -85,7 +85,7 @@ type answer struct {
 	text   string
 }
 
-// do sends a request. Headers are "Name: value"; an empty value takes the header away, and Host sets the host.
+// do sends a request, and returns the answer less the newline that ends JSON. Headers are "Name: value"; an empty value takes the header away, and Host sets the host.
 func (r *remote) do(method, path, body string, headers ...string) answer {
 	r.t.Helper()
 	req, err := http.NewRequestWithContext(r.t.Context(), method, r.url+path, strings.NewReader(body))
@@ -117,6 +117,9 @@ func (r *remote) do(method, path, body string, headers ...string) answer {
 	}
 	got := answer{resp.StatusCode, resp.Header, string(text)}
 	conform(r.t, r.server, req, body, got)
+	if strings.Contains(resp.Header.Get("Content-Type"), "json") && method != http.MethodHead {
+		got.text = strings.TrimSuffix(got.text, "\n")
+	}
 	return got
 }
 

@@ -48,7 +48,7 @@ func (s *Server) batch(c echo.Context) error {
 	}
 	text = append(text, "]}"...)
 	defer giveBack(pooled, text)
-	return s.written(c, write(c, http.StatusOK, jsonType, text))
+	return s.written(c, writeJSON(c, http.StatusOK, text))
 }
 
 // appendResult appends what became of one element.

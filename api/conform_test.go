@@ -41,6 +41,7 @@ func conform(t testing.TB, s *Server, req *http.Request, body string, a answer) 
 	if a.status == http.StatusRequestHeaderFieldsTooLarge {
 		return // which net/http answers by itself
 	}
+	conformAlways(t, req, a)
 	at, params, err := operationOf(req)
 	if err != nil {
 		conformUnrouted(t, req, a, err)
@@ -71,6 +72,22 @@ func conform(t testing.TB, s *Server, req *http.Request, body string, a answer) 
 	conformHeaders(t, req, at.Operation.Responses.Status(a.status), a)
 }
 
+// conformAlways checks what is true of every answer, whatever it is to.
+func conformAlways(t testing.TB, req *http.Request, a answer) {
+	t.Helper()
+	for name, want := range map[string]string{
+		"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin",
+	} {
+		if got := a.header.Values(name); len(got) != 1 || got[0] != want {
+			t.Errorf("%s %s: %d has %s %q, want %q", req.Method, req.URL.Path, a.status, name, got, want)
+		}
+	}
+	ended := strings.HasSuffix(a.text, "\n") && !strings.HasSuffix(a.text, "\n\n")
+	if strings.Contains(a.header.Get("Content-Type"), "json") && req.Method != http.MethodHead && !ended {
+		t.Errorf("%s %s: %d does not end with one newline: %q", req.Method, req.URL.Path, a.status, a.text)
+	}
+}
+
 // operationOf finds the operation that a request is for, and its parameters in the path. A HEAD is for that of GET.
 func operationOf(req *http.Request) (*routers.Route, map[string]string, error) {
 	find := req.Clone(req.Context())
@@ -78,7 +95,7 @@ func operationOf(req *http.Request) (*routers.Route, map[string]string, error) {
 	if req.Method == http.MethodHead {
 		find.Method = http.MethodGet
 	}
-	if strings.HasSuffix(find.URL.Path, "/") {
+	if strings.HasSuffix(find.URL.Path, "/") && find.URL.Path != "/" {
 		return nil, nil, &routers.RouteError{Reason: "ends with a slash"} // which the router of the document overlooks
 	}
 	at, params, err := documentRouter().FindRoute(find)

@@ -16,10 +16,8 @@ import (
 
 const docsPath = "/docs"
 
-// The page is an empty frame: it says nothing that is not in every copy of permitd. What it shows it gets from
-// /openapi.json, with a token that its reader enters where one is needed. A browser can't send a token with the address
-// that it opens, so a reader without one gets the frame all the same, as the body of the 401; see fail. The files that the
-// frame is made of are open to all.
+// The page is an empty frame: it says nothing that is not in every copy of permitd, and is open to all, as are the files
+// that it is made of. What it shows it gets from /openapi.json, with a token that its reader enters where one is needed.
 var (
 	//go:embed docs/index.html
 	docsPage []byte
@@ -35,24 +33,14 @@ const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img
 
 // docs answers GET /docs.
 func (s *Server) docs(c echo.Context) error {
-	return s.writeDocs(c, http.StatusOK)
-}
-
-func (s *Server) writeDocs(c echo.Context, status int) error {
 	setDocsHeaders(c.Response().Header())
-	return s.written(c, write(c, status, htmlType, docsPage))
+	return s.written(c, write(c, http.StatusOK, htmlType, docsPage))
 }
 
 var htmlType = []string{"text/html; charset=utf-8"}
 
-// wantsDocs reports whether a request is that of a browser that opens the page.
-func wantsDocs(c echo.Context) bool {
-	return c.Path() == docsPath && strings.Contains(c.Request().Header.Get("Accept"), "text/html")
-}
-
 func setDocsHeaders(h http.Header) {
 	h.Set("Content-Security-Policy", docsPolicy)
-	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-cache")
 }

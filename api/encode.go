@@ -31,8 +31,14 @@ var (
 	problemType = []string{"application/problem+json"}
 )
 
+// writeJSON sends an answer in JSON and a newline, which it appends to the body: that must not be shared.
 func writeJSON(c echo.Context, status int, body []byte) error {
-	return write(c, status, jsonType, body)
+	return write(c, status, jsonType, append(body, '\n'))
+}
+
+// writeProblem is writeJSON for a problem document.
+func writeProblem(c echo.Context, status int, body []byte) error {
+	return write(c, status, problemType, append(body, '\n'))
 }
 
 // write sends an answer whole.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"math/big"
 	"net/http"
 	"slices"
 	"strings"
@@ -38,10 +40,10 @@ func FuzzAsk(f *testing.F) {
 			Key      string           `json:"key"`
 			KeyID    string           `json:"key_id"`
 			Model    string           `json:"model"`
-			Cost     map[string]int64 `json:"cost"`
+			Cost     map[string]exact `json:"cost"`
 			DryRun   bool             `json:"dry_run"`
 			Hold     bool             `json:"hold"`
-			TTL      int64            `json:"ttl_ms"`
+			TTL      exact            `json:"ttl_ms"`
 		}
 		dec := json.NewDecoder(bytes.NewReader(text))
 		dec.DisallowUnknownFields()
@@ -49,7 +51,7 @@ func FuzzAsk(f *testing.F) {
 			t.Fatalf("accepted %q, encoding/json says: %v", text, err)
 		}
 		if got.Provider != want.Provider || got.Key != want.Key || got.KeyID != want.KeyID || got.Model != want.Model ||
-			got.DryRun != want.DryRun || got.Hold != want.Hold || got.TTL.Milliseconds() != want.TTL {
+			got.DryRun != want.DryRun || got.Hold != want.Hold || got.TTL.Milliseconds() != int64(want.TTL) {
 			t.Fatalf("%q: got %+v, want %+v", text, got, want)
 		}
 		checkCosts(t, text, got.Cost, want.Cost)
@@ -70,7 +72,7 @@ func FuzzSettle(f *testing.F) {
 			return
 		}
 		var want struct {
-			Cost map[string]int64 `json:"cost"`
+			Cost map[string]exact `json:"cost"`
 		}
 		dec := json.NewDecoder(bytes.NewReader(text))
 		dec.DisallowUnknownFields()
@@ -81,13 +83,28 @@ func FuzzSettle(f *testing.F) {
 	})
 }
 
-func checkCosts(t *testing.T, text []byte, got limiter.Costs, want map[string]int64) {
+// exact is a whole number that encoding/json reads however it is written.
+type exact int64
+
+func (e *exact) UnmarshalJSON(text []byte) error {
+	if string(text) == "null" {
+		return nil
+	}
+	r, ok := new(big.Rat).SetString(string(text))
+	if !ok || !r.IsInt() || !r.Num().IsInt64() {
+		return fmt.Errorf("%s is not a whole number", text)
+	}
+	*e = exact(r.Num().Int64())
+	return nil
+}
+
+func checkCosts(t *testing.T, text []byte, got limiter.Costs, want map[string]exact) {
 	t.Helper()
 	if len(got) != len(want) {
 		t.Fatalf("%q: cost %+v, want %v", text, got, want)
 	}
 	for _, c := range got {
-		if n, ok := want[c.Unit]; !ok || n != c.Amount {
+		if n, ok := want[c.Unit]; !ok || int64(n) != c.Amount {
 			t.Fatalf("%q: cost %+v, want %d", text, c, n)
 		}
 	}

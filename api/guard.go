@@ -6,9 +6,10 @@ import (
 	"strings"
 )
 
-// guard keeps web pages away from a permitd that trusts whoever can reach its loopback address. A page that makes a
-// browser send requests here gives itself away by an Origin, or, when it had its own name resolve to 127.0.0.1 (DNS
-// rebinding), by a Host that is not loopback. The health routes tell nothing and stay open.
+// guard keeps web pages other than permitd's own away from a permitd that trusts whoever can reach its loopback address. A
+// page that makes a browser send requests here gives itself away by an Origin, or, where the browser sends none, as with
+// images and links, by Sec-Fetch-Site; or, when it had its own name resolve to 127.0.0.1 (DNS rebinding), by a Host that is
+// not loopback. A page at another port of this machine is another's too. The health routes tell nothing and stay open.
 func guard(r *http.Request) error {
 	if path := r.URL.Path; path == healthPath || path == readyPath {
 		return nil
@@ -16,10 +17,25 @@ func guard(r *http.Request) error {
 	if !loopbackHost(r.Host) {
 		return errForeignHost
 	}
-	if len(r.Header["Origin"]) > 0 {
-		return errOrigin
+	for _, origin := range r.Header["Origin"] {
+		if origin != originOf(r) {
+			return errOtherSite
+		}
+	}
+	for _, from := range r.Header["Sec-Fetch-Site"] {
+		if from != "same-origin" && from != "none" { // none: who uses the browser asked, not a page
+			return errOtherSite
+		}
 	}
 	return nil
+}
+
+// originOf returns the origin of what a request is for, as a browser writes it.
+func originOf(r *http.Request) string {
+	if r.TLS != nil {
+		return "https://" + r.Host
+	}
+	return "http://" + r.Host
 }
 
 var (
@@ -27,9 +43,9 @@ var (
 		status: http.StatusForbidden, name: "forbidden", title: "Host is not loopback",
 		detail: "permitd runs without tokens and answers only requests addressed to localhost, 127.0.0.0/8 or [::1]: use such an address in the URL",
 	}
-	errOrigin = &problem{
-		status: http.StatusForbidden, name: "forbidden", title: "Request from a web page",
-		detail: "permitd runs without tokens and answers no request that carries an Origin header: call it from a program, not from a web page",
+	errOtherSite = &problem{
+		status: http.StatusForbidden, name: "forbidden", title: "Request from another site",
+		detail: "permitd runs without tokens and answers no request that comes by way of another site's web page: call it from a program, or enter the address in the browser yourself",
 	}
 )
 

@@ -155,7 +155,7 @@ func TestLongAnswersAreSentWhole(t *testing.T) {
 	if n := len(fieldItems(t, got.header, "RateLimit")); got.status != 200 || n != limiter.MaxLimitsPerAsk {
 		t.Errorf("status %d, %d items", got.status, n)
 	}
-	if got.header.Get("Content-Length") != fmt.Sprint(len(got.text)) {
-		t.Errorf("Content-Length %q of %d", got.header.Get("Content-Length"), len(got.text))
+	if n := len(got.text) + len("\n"); got.header.Get("Content-Length") != fmt.Sprint(n) {
+		t.Errorf("Content-Length %q of %d", got.header.Get("Content-Length"), n)
 	}
 }

@@ -46,6 +46,19 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
+// The values of headers that every answer has. They are shared between answers, never changed.
+var (
+	nosniff    = []string{"nosniff"}
+	sameOrigin = []string{"same-origin"}
+)
+
+// setGuards sets the headers that keep web pages of other sites from what permitd answers: no browser takes it for
+// something else than its Content-Type says, nor hands it to such a page.
+func setGuards(h http.Header) {
+	h["X-Content-Type-Options"] = nosniff
+	h["Cross-Origin-Resource-Policy"] = sameOrigin
+}
+
 // answer runs a handler, behind the guard and the tokens, and sees to it that the client gets something whatever comes
 // of it.
 func (s *Server) answer(c *request, h echo.HandlerFunc) {
@@ -63,6 +76,7 @@ func (s *Server) answer(c *request, h echo.HandlerFunc) {
 		}
 		s.fail(errInternal, c)
 	}()
+	setGuards(c.Response().Header())
 	err := s.enter(c)
 	if err == nil {
 		err = h(c)

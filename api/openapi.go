@@ -21,12 +21,12 @@ func (s *Server) document(c echo.Context) error {
 		return err
 	}
 	c.Response().Header().Set("Cache-Control", "no-cache")
-	return s.written(c, writeJSON(c, http.StatusOK, s.openapi))
+	return s.written(c, write(c, http.StatusOK, jsonType, s.openapi))
 }
 
-// openapiOf is the document with the version of the build in it.
+// openapiOf is the document, and a newline, with the version of the build in it.
 func openapiOf(version string) []byte {
-	return []byte(strings.Replace(openapiJSON(), `"VERSION"`, string(quote(nil, version)), 1))
+	return []byte(strings.Replace(openapiJSON(), `"VERSION"`, string(quote(nil, version)), 1) + "\n")
 }
 
 // openapiJSON is the source in JSON, members in the order in which they are written, which is that of pages made of it.

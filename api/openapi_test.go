@@ -15,7 +15,7 @@ import (
 )
 
 // openRoutes are those that need no token.
-var openRoutes = []string{"GET /healthz", "GET /readyz", "GET /docs/{file}"}
+var openRoutes = []string{"GET /", "GET /healthz", "GET /readyz", "GET /docs", "GET /docs/{file}"}
 
 // loadDocument is the document that a server answers with.
 func loadDocument(t *testing.T) *openapi3.T {

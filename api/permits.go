@@ -23,9 +23,9 @@ func (s *Server) permit(c echo.Context) error {
 	text := appendDecision(*pooled, d, false)
 	defer giveBack(pooled, text)
 	if d.Allowed {
-		return s.written(c, write(c, http.StatusOK, jsonType, text))
+		return s.written(c, writeJSON(c, http.StatusOK, text))
 	}
-	return s.written(c, write(c, http.StatusTooManyRequests, problemType, text))
+	return s.written(c, writeProblem(c, http.StatusTooManyRequests, text))
 }
 
 // acquire decides over the ask that a request carries. It returns the ask as far as it could be read.

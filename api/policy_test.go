@@ -103,7 +103,7 @@ func TestPatch(t *testing.T) {
 		`[]`:                                 "",
 		`null`:                               "",
 		` `:                                  "",
-		`{"limits":{"rpd":{"amount":1e3}}}`:  "/limits/rpd/amount",
+		`{"limits":{"rpd":{"amount":1.5}}}`:  "/limits/rpd/amount",
 		`{"limits":{"rpd":{"amount":"10"}}}`: "/limits/rpd/amount",
 	} {
 		p := r.tune("PATCH", path, patch).problem(t, 400, "invalid-request")

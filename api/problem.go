@@ -198,11 +198,7 @@ func (s *Server) fail(err error, c echo.Context) {
 	if p.challenge != "" {
 		c.Response().Header().Set(echo.HeaderWWWAuthenticate, p.challenge)
 	}
-	if p.status == http.StatusUnauthorized && wantsDocs(c) {
-		s.writeDocs(c, p.status)
-		return
-	}
-	s.written(c, write(c, p.status, problemType, p.append(nil)))
+	s.written(c, writeProblem(c, p.status, p.append(nil)))
 }
 
 // explain is what a client is told of an error; what it is not told is logged.

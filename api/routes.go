@@ -6,7 +6,7 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// Surface is a part of the routes. Each has /healthz and /readyz.
+// Surface is a part of the routes. Each has /healthz, /readyz and /.
 type Surface uint8
 
 // The surfaces.
@@ -19,6 +19,7 @@ const (
 func (s *Server) routes(surface Surface) {
 	s.get(needsNothing, healthPath, s.health)
 	s.get(needsNothing, readyPath, s.ready)
+	s.get(needsNothing, indexPath, s.index(surface))
 	if surface != AllButPermits {
 		s.on(needsPermits, http.MethodPost, permitsPath, s.permit)
 		s.on(needsPermits, http.MethodPost, batchPath, s.batch)
@@ -58,7 +59,7 @@ func (s *Server) tuningRoutes() {
 	s.get(needsViewer, "/v1/instances", s.instances)
 	s.get(needsViewer, "/metrics", s.scrape())
 	s.get(needsViewer, "/openapi.json", s.document)
-	s.get(needsViewer, docsPath, s.docs)
+	s.get(needsNothing, docsPath, s.docs)
 	s.get(needsNothing, docsPath+"/:file", s.docsFile)
 }
 

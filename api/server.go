@@ -21,8 +21,8 @@ import (
 type Options struct {
 	// Logger takes the access log (at debug), panics and internal errors. nil logs nothing.
 	Logger *slog.Logger
-	// LoopbackOnly refuses requests that a web page could have sent: those whose Host is not loopback, and those with an
-	// Origin. Set it when permitd listens on loopback without any authentication.
+	// LoopbackOnly refuses requests that a web page of another site could have sent: by their Host, which has to be
+	// loopback, by Origin and by Sec-Fetch-Site. Set it when permitd listens on loopback without any authentication.
 	LoopbackOnly bool
 	// TLS makes Serve speak TLS, with HTTP/2 where the client can.
 	TLS *tls.Config
@@ -94,6 +94,8 @@ func New(c *limiter.Coordinator, opts Options) *Server {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+		// OPTIONS * is answered as all else is: by whom it may be asked, and with the same headers.
+		DisableGeneralOptionsHandler: true,
 	}
 	s.echo.HTTPErrorHandler = s.fail
 	s.echo.IPExtractor = clientIP(opts.TrustedProxies)

@@ -3,8 +3,13 @@ package api
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -38,7 +43,16 @@ func TestGuard(t *testing.T) {
 	r := serve(t, s)
 	r.permit(ask, "Host: evil.example").problem(t, 403, "forbidden")
 	r.permit(ask, "Host: evil.example:8080").problem(t, 403, "forbidden")
-	r.permit(ask, "Origin: http://127.0.0.1:8080").problem(t, 403, "forbidden")
+	r.permit(ask, "Origin: http://127.0.0.1:8080").problem(t, 403, "forbidden") // another port
+	r.permit(ask, "Origin: "+strings.Replace(r.url, "http", "https", 1)).problem(t, 403, "forbidden")
+	r.permit(ask, "Origin: "+strings.ToUpper(r.url)).problem(t, 403, "forbidden")
+	r.permit(ask, "Origin: http://localhost", "Host: localhost.").problem(t, 403, "forbidden")
+	for _, site := range []string{"cross-site", "same-site", "Same-Origin", "something"} {
+		r.permit(ask, "Sec-Fetch-Site: "+site).problem(t, 403, "forbidden")
+		r.permit(ask, "Sec-Fetch-Site: "+site, "Origin: "+r.url).problem(t, 403, "forbidden")
+		r.get("/docs", "Sec-Fetch-Site: "+site, "Sec-Fetch-Mode: navigate").problem(t, 403, "forbidden")
+		r.get("/v1/providers", "Sec-Fetch-Site: "+site, "Sec-Fetch-Mode: no-cors").problem(t, 403, "forbidden")
+	}
 	r.permit(ask, "Origin: null").problem(t, 403, "forbidden")
 	r.get("/v1/providers", "Host: evil.example").problem(t, 403, "forbidden")
 	r.get("/v1/nothing", "Host: evil.example").problem(t, 403, "forbidden")
@@ -48,16 +62,54 @@ func TestGuard(t *testing.T) {
 		t.Errorf("%d counters", store.Len())
 	}
 	for _, path := range []string{"/healthz", "/readyz"} {
-		if got := r.get(path, "Host: 10.1.2.3:8080", "Origin: http://x"); got.status != 200 {
+		if got := r.get(path, "Host: 10.1.2.3:8080", "Origin: http://x", "Sec-Fetch-Site: cross-site"); got.status != 200 {
 			t.Errorf("%s: %d", path, got.status)
 		}
 	}
 	if got := r.permit(ask, "Host: LocalHost:80"); got.status != 200 {
 		t.Errorf("localhost: %d %s", got.status, got.text)
 	}
+	for i, own := range [][]string{
+		{"Origin: " + r.url}, {"Sec-Fetch-Site: same-origin", "Origin: " + r.url}, {"Sec-Fetch-Site: same-origin"}, {"Sec-Fetch-Site: none"},
+		{"Host: localhost", "Origin: http://localhost"}, {"Host: [::1]:80", "Origin: http://[::1]:80"},
+	} {
+		if got := r.permit(strings.Replace(ask, "sk-1", fmt.Sprint("own-", i), 1), append(own, "X: x")...); got.status == 403 {
+			t.Errorf("%v: %d %s", own, got.status, got.text)
+		}
+	}
 	open := New(s.coordinator, Options{})
-	if got := serve(t, open).permit(`{"provider":"openrouter","key":"other"}`, "Host: permitd.internal", "Origin: http://x"); got.status != 200 {
+	if got := serve(t, open).permit(`{"provider":"openrouter","key":"other"}`, "Host: permitd.internal", "Origin: http://x", "Sec-Fetch-Site: cross-site"); got.status != 200 {
 		t.Errorf("without the guard: %d", got.status)
+	}
+}
+
+// TestGuardSeesEveryLine: of a header that is there twice none may be another's.
+func TestGuardSeesEveryLine(t *testing.T) {
+	for _, h := range []http.Header{
+		{"Origin": {"http://localhost", "http://evil.example"}}, {"Origin": {""}}, {"Sec-Fetch-Site": {"none", "cross-site"}}, {"Sec-Fetch-Site": {""}},
+	} {
+		if err := guard(&http.Request{Host: "localhost", URL: &url.URL{Path: "/v1/providers"}, Header: h}); err != errOtherSite {
+			t.Errorf("%v: %v", h, err)
+		}
+	}
+	r := &http.Request{Host: "localhost", URL: &url.URL{Path: "/"}, Header: http.Header{"Origin": {"https://localhost"}}, TLS: new(tls.ConnectionState)}
+	if err := guard(r); err != nil {
+		t.Errorf("over TLS: %v", err)
+	}
+}
+
+// TestOptionsOfTheServer: OPTIONS * is asked for a token and has the headers of all answers.
+func TestOptionsOfTheServer(t *testing.T) {
+	r := serve(t, newTokenServer(t, Options{}))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+	text, err := io.ReadAll(conn)
+	if err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 401 ") || !strings.Contains(string(text), "X-Content-Type-Options: nosniff\r\n") {
+		t.Errorf("%v: %s", err, text)
 	}
 }
 

@@ -94,12 +94,12 @@ func FuzzReset(f *testing.F) {
 
 func FuzzRollback(f *testing.F) {
 	type body struct {
-		Revision int64 `json:"revision"`
+		Revision exact `json:"revision"`
 	}
 	fuzzBody(f, []string{`{"revision":5}`, `{"revision":1e3}`, `{"revision":9223372036854775808}`, `{"revision":5,"revision":6}`},
 		func(r *http.Request) (any, error) { return readRollback(r) },
 		func(t *testing.T, got any, want body) {
-			if got != want.Revision || want.Revision < 1 {
+			if got != int64(want.Revision) || want.Revision < 1 {
 				t.Fatalf("got %v, want %v", got, want.Revision)
 			}
 		})

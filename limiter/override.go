@@ -39,7 +39,7 @@ func (o *Override) misfit(kind EntryKind, p *Policy) string {
 	l := p.Limit(o.Limit)
 	switch {
 	case l == nil:
-		return "the policy has no limit of this name"
+		return "the policy has no limit of this name" + didYouMean(o.Limit, p.limitNames())
 	case string(l.Scope) != string(kind):
 		return fmt.Sprintf("is a limit of scope %s; a %s entry overrides limits of scope %s only", l.Scope, kind, kind)
 	}

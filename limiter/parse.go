@@ -15,6 +15,8 @@ import (
 
 const namePattern = "[a-z0-9][a-z0-9._-]{0,63}"
 
+const maxNameLen = 64
+
 // ValidName reports whether s may name a provider, a pool or a limit.
 func ValidName(s string) bool {
 	for i, c := range []byte(s) {
@@ -23,7 +25,7 @@ func ValidName(s string) bool {
 			return false
 		}
 	}
-	return s != "" && len(s) <= 64
+	return s != "" && len(s) <= maxNameLen
 }
 
 const unitPattern = "[a-z][a-z0-9_]{0,31}"

@@ -84,7 +84,7 @@ func (q *ResetQuery) limits(p *Policy, scopes []Scope) (names []string, err erro
 		at := fmt.Sprintf("/limits/%d", i)
 		switch l := p.Limit(name); {
 		case l == nil:
-			f.add(at, "the policy has no limit of this name")
+			f.add(at, "the policy has no limit of this name%s", didYouMean(name, p.limitNames()))
 		case !slices.Contains(scopes, l.Scope):
 			f.add(at, "is a limit of scope %s, whose usage is not that of whom this names (a key in a pool: name the pool)", l.Scope)
 		case !slices.Contains(names, name):

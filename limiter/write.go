@@ -55,7 +55,8 @@ func (c *Coordinator) PatchPolicy(ctx context.Context, provider string, patch []
 		if err != nil {
 			return nil, err
 		}
-		return ParsePolicy(doc)
+		p, err := ParsePolicy(doc)
+		return p, misnamed(r.Body, patch, err)
 	})
 }
 

@@ -28,8 +28,6 @@ function show(spec, token) {
     docExpansion: 'list',
     defaultModelExpandDepth: 3,
     validatorUrl: null,
-    // Without tokens permitd refuses what carries an Origin, and browsers send one with all but reads.
-    supportedSubmitMethods: token ? ['get', 'put', 'post', 'delete', 'patch', 'head'] : ['get', 'head'],
     onComplete: () => { if (token) ui.preauthorizeApiKey('token', token); },
   });
 }

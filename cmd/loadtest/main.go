@@ -15,6 +15,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -49,6 +50,8 @@ var errBroken = errors.New("broken")
 // run is the whole program.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	var commands struct {
+		Version kong.VersionFlag `help:"Print the version and exit."`
+
 		Replay replayCmd `cmd:"" help:"Replay a trace of LLM requests to a mock provider, through permitd and other strategies."`
 		Run    runCmd    `cmd:"" help:"Put a load of so many requests per second on mock providers, through permitd and other strategies."`
 		Mock   mockCmd   `cmd:"" help:"Serve the mock provider, which speaks OpenAI's Chat Completions, until interrupted."`
@@ -56,6 +59,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	exited := -1
 	app, err := kong.New(&commands, kong.Name("loadtest"),
 		kong.Description("Puts permitd under load and says what came of it."),
+		kong.Vars{"version": "loadtest " + buildVersion() + " " + runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH},
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exited = code }),
 		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 110}))
@@ -63,7 +67,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		panic(err) // the tags of the structs are at fault
 	}
 	call, err := app.Parse(args)
-	if exited >= 0 { // --help
+	if exited >= 0 { // --help or --version
 		return exited
 	}
 	if err == nil {

@@ -32,8 +32,14 @@ func (c *loadFlags) versions(ctx context.Context) []string {
 	return list
 }
 
+// stamped is the version given to a build without a git checkout: -ldflags "-X main.stamped=v1.2.3".
+var stamped string
+
 // buildVersion is the version of this program, or the revision it was built from.
 func buildVersion() string {
+	if stamped != "" {
+		return stamped
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "of unknown version"
