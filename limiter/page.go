@@ -19,5 +19,5 @@ const (
 // reading returns a context that ends when reading a page has taken too long.
 func reading(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, pageTime,
-		fmt.Errorf("%w: the page was not read within %v: ask for fewer items a page", ErrStoreUnavailable, pageTime))
+		fmt.Errorf("%w: the page was not read within %v: ask for fewer items a page, or later", ErrStoreUnavailable, pageTime))
 }

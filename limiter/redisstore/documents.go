@@ -87,8 +87,11 @@ func (s *Store) swapped(ctx context.Context, provider string, of script, keys []
 }
 
 // History implements [limiter.Store].
-func (s *Store) History(ctx context.Context, provider string, before int64, n int) (records []limiter.Record, oldest int64, err error) {
-	result, err := s.again(ctx, s.reads, provider, s.scripts.history, []string{s.keys.history(provider)}, before, n, limiter.PieceSize)
+func (s *Store) History(ctx context.Context, provider string, before int64, n int) (
+	records []limiter.Record, oldest int64, err error,
+) {
+	list := []string{s.keys.history(provider)}
+	result, err := s.again(ctx, s.reads, provider, s.scripts.history, list, before, n, limiter.PieceSize)
 	if err != nil {
 		return nil, 0, s.failed(ctx, err)
 	}

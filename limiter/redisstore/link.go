@@ -117,7 +117,8 @@ func (l *link) aside(ctx context.Context, provider string, call func(context.Con
 func patient(ctx context.Context) (context.Context, context.CancelFunc) {
 	stay := context.WithoutCancel(ctx)
 	if deadline, ok := ctx.Deadline(); ok {
-		return context.WithDeadlineCause(stay, deadline, fmt.Errorf("%w: it did not say in time what it wrote", limiter.ErrStoreUnavailable))
+		late := fmt.Errorf("%w: it did not say in time what it wrote", limiter.ErrStoreUnavailable)
+		return context.WithDeadlineCause(stay, deadline, late)
 	}
 	return stay, func() {}
 }

@@ -43,7 +43,8 @@ func TestSlowReadsLeaveDecisionsAlone(t *testing.T) {
 	proxy := redistest.NewProxy(t, server)
 	proxy.Slow(2 << 20)
 	var log bytes.Buffer
-	s := connect(t, redisclient.Config{URL: proxy.URL()}, Options{Timeout: time.Second, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	logger := slog.New(slog.NewTextHandler(&log, nil))
+	s := connect(t, redisclient.Config{URL: proxy.URL()}, Options{Timeout: time.Second, Logger: logger})
 	c := limiter.New(s)
 	put(t, c, "p", roomy)
 	lengthen(t, s, server, "p", 1000, 39<<10)
@@ -152,7 +153,8 @@ func TestManyDocumentsAtOnce(t *testing.T) {
 
 // TestInstancesInPieces lists more instances than are read at once.
 func TestInstancesInPieces(t *testing.T) {
-	s := open(t, redistest.Shared(t), Options{Timeout: patience})
+	s, set := openSettable(t) // so that none is taken to have left meanwhile
+	set(limiter.InstantOf(time.Now()))
 	applied := map[string]int64{}
 	for i := range 1000 {
 		applied[fmt.Sprintf("a-provider-with-a-rather-long-name-%04d", i)] = 1

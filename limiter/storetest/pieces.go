@@ -135,22 +135,23 @@ func testPieces(t *testing.T, b Backend) {
 	})
 }
 
-// testPolicySize patches a policy until it is too large.
+// testPolicySize patches a policy so that it is too large.
 func testPolicySize(t *testing.T, b Backend) {
 	ctx := context.Background()
-	n := newBench(t, b, onePerMinute)
-	for i := 0; ; i++ {
+	limit := func(i int) string { // of 64,614 bytes
 		glob := `,"` + strings.Repeat("m", 250) + `"`
-		patch := fmt.Sprintf(`{"limits":{"l%d":{"scope":"key","kind":"rate","amount":1,"per":"1m","models":["x"%s]}}}`, i, strings.Repeat(glob, 255))
-		_, err := n.PatchPolicy(ctx, provider, []byte(patch), limiter.Edit{})
-		if d, readErr := n.Policy(ctx, provider); readErr != nil || len(d.Policy.Body()) > limiter.MaxPolicySize {
-			t.Fatalf("%d bytes are stored, %v", len(d.Policy.Body()), readErr)
-		}
-		if err != nil {
-			if !errors.Is(err, limiter.ErrInvalid) || !strings.Contains(err.Error(), "at most 1048576") || i < 10 {
-				t.Errorf("patch %d: %v", i, err)
-			}
-			return
-		}
+		return fmt.Sprintf(`"l%02d":{"scope":"key","kind":"rate","amount":1,"per":"1m","models":["x"%s]}`, i, strings.Repeat(glob, 255))
+	}
+	limits := limit(0)
+	for i := range 15 {
+		limits += "," + limit(i+1)
+	}
+	n := newBench(t, b, limits)
+	_, err := n.PatchPolicy(ctx, provider, []byte(`{"limits":{`+limit(16)+`}}`), limiter.Edit{})
+	if !errors.Is(err, limiter.ErrInvalid) || !strings.Contains(err.Error(), "at most 1048576") {
+		t.Errorf("%v, want that it is too large", err)
+	}
+	if d, err := n.Policy(ctx, provider); err != nil || d.Revision != 1 {
+		t.Errorf("revision %d, %v", d.Revision, err)
 	}
 }
