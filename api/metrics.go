@@ -26,6 +26,8 @@ type Metrics struct {
 	holdsClosed *counters[holdLabels]
 	requests    *counters[requestLabels]
 	inFlight    prometheus.Gauge
+	connections prometheus.Gauge
+	displaced   prometheus.Counter
 	durations   map[string]prometheus.Observer // by route, of those that are timed
 	revision    *prometheus.GaugeVec
 	revisions   sync.Map // provider → *revision
@@ -87,6 +89,13 @@ func NewMetrics(version string, c *limiter.Coordinator) *Metrics {
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "permitd_http_requests_in_flight", Help: "HTTP requests that are being answered.",
 		}),
+		connections: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "permitd_http_connections", Help: "Connections that are open, those without a request included.",
+		}),
+		displaced: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "permitd_http_connections_displaced_total",
+			Help: "Connections that were closed to make way for new ones, being silent for longest when there were too many.",
+		}),
 		revision: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "permitd_policy_revision", Help: "Revision of the provider's policy that this instance last decided by.",
 		}, []string{"provider"}),
@@ -115,7 +124,7 @@ func NewMetrics(version string, c *limiter.Coordinator) *Metrics {
 	putBack := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "permitd_documents_restored_total", Help: "Policies and entries that this instance put back into a store that had lost them.",
 	}, func() float64 { return float64(c.PutBack()) })
-	r.MustRegister(degraded, putBack, m.inFlight, m.revision, durations, build,
+	r.MustRegister(degraded, putBack, m.inFlight, m.connections, m.displaced, m.revision, durations, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

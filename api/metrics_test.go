@@ -78,6 +78,8 @@ func TestMetrics(t *testing.T) {
 
 	got := r.scraped()
 	want := map[string]float64{
+		"permitd_http_connections{}":                                                1,
+		"permitd_http_connections_displaced_total{}":                                0,
 		"permitd_permits_total{outcome=granted,provider=openrouter}":                5,
 		"permitd_permits_total{outcome=denied,provider=openrouter}":                 3,
 		"permitd_permits_total{outcome=dry_run,provider=openrouter}":                1,

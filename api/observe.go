@@ -13,19 +13,26 @@ import (
 // request is an echo.Context that knows whose request it is. They are used again and again.
 type request struct {
 	echo.Context
+	server *Server
 	caller string // the name of its token
+	before func() // goodbye
 }
 
-var requests = sync.Pool{New: func() any { return new(request) }}
+var requests = sync.Pool{New: func() any {
+	r := new(request)
+	r.before = r.goodbye
+	return r
+}}
 
 // observe counts requests, writes the access log and turns a panic into a 500. The log says nothing of bodies, queries or
 // headers: API keys and tokens may be in them.
 func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := requests.Get().(*request)
-		*r = request{Context: c}
+		r.Context, r.server = c, s
+		c.Response().Before(r.before)
 		defer func() {
-			*r = request{}
+			*r = request{before: r.before}
 			requests.Put(r)
 		}()
 		began := time.Now()
