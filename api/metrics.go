@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"runtime"
 	"sync"
@@ -49,6 +50,7 @@ const (
 	outcomeReplayed = "replayed"
 	outcomeDenied   = "denied"
 	outcomeDryRun   = "dry_run"
+	outcomeGone     = "client_gone" // before it was decided
 )
 
 // unknownProvider stands for whatever name a client gave that no policy is known for. No provider can have this name.
@@ -66,7 +68,7 @@ func NewMetrics(version string, c *limiter.Coordinator) *Metrics {
 	m := &Metrics{
 		registry: r,
 		permits: newCounters(r, "permitd_permits_total",
-			"Asks for a permit by outcome: granted, replayed (the answer to an earlier ask under the same idempotency key), denied, dry_run, or why there was no decision.",
+			"Asks for a permit by outcome: granted, replayed (the answer to an earlier ask under the same idempotency key), denied, dry_run, client_gone (the client did not wait for a decision), or why there was none.",
 			func(l permitLabels) []string { return []string{l.provider, l.outcome} }, "provider", "outcome"),
 		denials: newCounters(r, "permitd_denials_total",
 			"Times that a limit refused a permit. A permit that several limits refused counts at each.",
@@ -132,6 +134,8 @@ func NewMetrics(version string, c *limiter.Coordinator) *Metrics {
 // asked counts one ask: its decision, or the error that there is none.
 func (m *Metrics) asked(ask *limiter.Ask, d *limiter.Decision, err error) {
 	switch {
+	case errors.Is(err, context.Canceled):
+		m.permits.of(permitLabels{m.provider(ask.Provider, err), outcomeGone}).Inc()
 	case err != nil:
 		m.permits.of(permitLabels{m.provider(ask.Provider, err), problemOf(err).name}).Inc()
 	case ask.DryRun:
