@@ -20,7 +20,6 @@ type connections struct {
 	most    int
 	metrics *Metrics
 	log     *slog.Logger
-	began   time.Time
 
 	mu       sync.Mutex
 	changed  sync.Cond // a connection closed, or fell silent, or the server stops
@@ -35,7 +34,6 @@ func newConnections(most int, metrics *Metrics, log *slog.Logger) *connections {
 		most:    most,
 		metrics: metrics,
 		log:     log,
-		began:   time.Now(),
 		open:    map[*connection]struct{}{},
 		warned:  rate.Sometimes{First: 1, Interval: time.Minute},
 	}
@@ -47,17 +45,21 @@ func newConnections(most int, metrics *Metrics, log *slog.Logger) *connections {
 type connection struct {
 	net.Conn
 	all         *connections
-	heard       atomic.Int64  // when something last came, or an answer was last complete, since all.began
+	heard       atomic.Int64  // how often something came
 	place       *list.Element // in all.silent; nil while a request is under way, and once it was hung up
 	hungUp      bool
+	used        bool // a request has come
 	multiplexed bool // it speaks HTTP/2
+
+	// What dismiss knows: heard as it was, and how often it has been the same since.
+	known  int64
+	silent int
 }
 
 // add takes in a new connection, and makes way for it if need be. It returns nil if it came too late: the server stops
 // before there is room.
 func (cs *connections) add(nc net.Conn) *connection {
 	c := &connection{Conn: nc, all: cs}
-	c.hear()
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	for asked := false; len(cs.open) >= cs.most; cs.changed.Wait() {
@@ -99,9 +101,9 @@ func (cs *connections) observe(nc net.Conn, state http.ConnState) {
 	c.multiplexed = multiplexed
 	switch {
 	case state == http.StateActive:
+		c.used = true
 		c.leaveQueue()
 	case !c.hungUp && c.place == nil:
-		c.hear()
 		c.place = cs.silent.PushBack(c)
 		cs.changed.Broadcast()
 	}
@@ -131,9 +133,11 @@ func (cs *connections) isStopping() bool {
 	return cs.stopping
 }
 
-// dismiss hangs up the connections that speak HTTP/1 and have been silent for so long. It returns how many of HTTP/1 are
-// still open.
-func (cs *connections) dismiss(quiet time.Duration) (left int) {
+// dismiss hangs up the connections that speak HTTP/1, have been used, and were silent each time that it was called of late,
+// so many times. It returns how many of HTTP/1 are still open. Time is counted in calls since a process that was stopped
+// for a while has not heard what came meanwhile. A connection that was never used is about to be: it has
+// readHeaderTimeout.
+func (cs *connections) dismiss(times int) (left int) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	for c := range cs.open {
@@ -141,16 +145,15 @@ func (cs *connections) dismiss(quiet time.Duration) (left int) {
 			continue
 		}
 		left++
-		if c.place != nil && cs.elapsed()-time.Duration(c.heard.Load()) >= quiet {
+		if heard := c.heard.Load(); c.place == nil || c.known != heard {
+			c.known, c.silent = heard, 0
+		}
+		if c.silent++; c.silent > times && c.used && c.place != nil {
 			c.hangUp()
 		}
 	}
 	return left
 }
-
-func (cs *connections) elapsed() time.Duration { return time.Since(cs.began) }
-
-func (c *connection) hear() { c.heard.Store(int64(c.all.elapsed())) }
 
 // hangUp has the server read the end of the connection, so that it closes it. A request that has arrived by then is
 // still read, and answered. The mutex of all is held.
@@ -171,11 +174,11 @@ func (c *connection) leaveQueue() {
 	}
 }
 
-// Read takes note of when something came.
+// Read takes note that something came.
 func (c *connection) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 {
-		c.hear()
+		c.heard.Add(1)
 	}
 	return n, err
 }

@@ -8,19 +8,23 @@ import (
 
 // quiet is how long a connection has to be silent before a server that stops closes it. A client that is about to send
 // a request on it can't know, and may not send it again elsewhere; the longer it was silent, the less likely that is.
-const quiet = 500 * time.Millisecond
+const quiet = 2 * time.Second
 
-// farewell is how long HTTP/1 is waited for, at most, before HTTP/2 connections are told to go away. Those that are used
-// have been told with an answer.
-const farewell = 5 * time.Second
+const (
+	// lookEvery is how often a server that stops looks for silent connections.
+	lookEvery = 10 * time.Millisecond
+	// farewell is how long HTTP/1 is waited for, at most, before HTTP/2 connections are told to go away. Those that are
+	// used have been told with an answer.
+	farewell = readHeaderTimeout + time.Second
+)
 
 // MarkStopping makes /readyz 503 for good, so that load balancers send no more, and has every answer close its
 // connection. Requests are still answered, and connections accepted.
 func (s *Server) MarkStopping() { s.state.Store(stopping) }
 
 // Shutdown marks the server as stopping and stops accepting. It waits for the requests in flight, and for connections
-// that are open but silent: a request that still comes on them is answered, and after half a second of silence they are
-// closed. When ctx ends first it cuts everything off and returns the context's error.
+// that are open but silent: a request that still comes on them is answered, and after two seconds of silence they are
+// closed, those that were never used after five. When ctx ends first it cuts everything off and returns the context's error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.MarkStopping()
 	s.connections.stop()
@@ -41,9 +45,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 func (s *Server) seeOff(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, farewell)
 	defer cancel()
-	tick := time.NewTicker(10 * time.Millisecond)
+	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	for s.connections.dismiss(quiet) > 0 {
+	for s.connections.dismiss(int(quiet/lookEvery)) > 0 {
 		select {
 		case <-ctx.Done():
 			return
