@@ -1,11 +1,11 @@
-# Everything that CI does is `make ci`, where there is Docker `make compose`, and `make faults`; scripts/test installs what they need
-# and runs them.
+# Everything that CI does is `make ci`, where there is Docker `make compose`, `make faults` and `make rolls`; scripts/test installs what
+# they need and runs them.
 GO          ?= go
 FUZZTIME    ?= 5s
 STATICCHECK  = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PACKAGES     = ./...
 
-.PHONY: ci build fmt vet lint vuln test fuzz bench proof compose faults zones
+.PHONY: ci build fmt vet lint vuln test fuzz bench proof compose faults rolls zones
 
 ci: fmt vet lint vuln test fuzz bench
 
@@ -49,6 +49,10 @@ compose:
 # Some of the ways in which Redis fails, under load; scripts/faults tries all of them, scripts/soak at random.
 faults:
 	scripts/faults --short
+
+# Rolling restarts under load, in short; scripts/rolls does ten.
+rolls:
+	scripts/rolls --short
 
 # The time zones that policies may name, as of the Go that is installed.
 zones:

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -208,4 +209,19 @@ func shape(t *testing.T, text string) string {
 	}
 	value()
 	return out.String()
+}
+
+// eventually polls until what is true.
+func eventually(t *testing.T, what func() bool) {
+	t.Helper()
+	deadline := time.After(10 * time.Second)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !what() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal("did not happen in time")
+		}
+	}
 }

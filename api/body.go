@@ -2,11 +2,15 @@ package api
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -85,7 +89,11 @@ func readText(r *http.Request, most int64, tooLarge *problem) (*body, error) {
 	case n > most:
 		err = tooLarge
 	case err != nil:
+		left := hasLeft(r, err)
 		err = invalid(limiter.Fault{Detail: "the body could not be read to its end: send it whole, and in good time"})
+		if left {
+			err = fmt.Errorf("%w: %w", context.Canceled, err)
+		}
 	}
 	if err != nil {
 		b.release()
@@ -93,6 +101,11 @@ func readText(r *http.Request, most int64, tooLarge *problem) (*body, error) {
 	}
 	b.dec.Reset(&b.text, jsontext.AllowDuplicateNames(true)) // duplicates are found and named by their readers
 	return b, nil
+}
+
+// hasLeft reports whether a body could not be read because the client went away.
+func hasLeft(r *http.Request, err error) bool {
+	return r.Context().Err() != nil || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
 }
 
 // release makes the body available for other requests. Nothing that was read from it refers to it.

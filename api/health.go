@@ -21,9 +21,6 @@ const (
 // MarkReady makes /readyz 200: from now on permits can be answered.
 func (s *Server) MarkReady() { s.state.CompareAndSwap(starting, running) }
 
-// MarkStopping makes /readyz 503 for good, so that load balancers send no more. Requests are still answered.
-func (s *Server) MarkStopping() { s.state.Store(stopping) }
-
 // health is 200 as long as the process answers at all.
 func (s *Server) health(c echo.Context) error {
 	return writeJSON(c, http.StatusOK, []byte(`{"status":"ok"}`))

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"runtime"
 	"sync"
@@ -30,6 +31,8 @@ type Metrics struct {
 	holdsClosed *counters[holdLabels]
 	requests    *counters[requestLabels]
 	inFlight    prometheus.Gauge
+	connections prometheus.Gauge
+	displaced   prometheus.Counter
 	durations   map[string]prometheus.Observer // by route, of those that are timed
 	revision    *prometheus.GaugeVec
 	revisions   sync.Map // provider → *revision
@@ -53,6 +56,7 @@ const (
 	outcomeReplayed = "replayed"
 	outcomeDenied   = "denied"
 	outcomeDryRun   = "dry_run"
+	outcomeGone     = "client_gone" // before it was decided
 )
 
 // unknownProvider stands for whatever name a client gave that no policy is known for. No provider can have this name.
@@ -71,7 +75,7 @@ func NewMetrics(version string, c *limiter.Coordinator) *Metrics {
 		registry:    r,
 		coordinator: c,
 		permits: newCounters(r, "permitd_permits_total",
-			"Asks for a permit by outcome: granted, replayed (the answer to an earlier ask under the same idempotency key), denied, dry_run, or why there was no decision.",
+			"Asks for a permit by outcome: granted, replayed (the answer to an earlier ask under the same idempotency key), denied, dry_run, client_gone (the client did not wait for a decision), or why there was none.",
 			func(l permitLabels) []string { return []string{l.provider, l.outcome} }, "provider", "outcome"),
 		denials: newCounters(r, "permitd_denials_total",
 			"Times that a limit refused a permit. A permit that several limits refused counts at each.",
@@ -107,6 +111,13 @@ func NewMetrics(version string, c *limiter.Coordinator) *Metrics {
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "permitd_http_requests_in_flight", Help: "HTTP requests that are being answered.",
 		}),
+		connections: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "permitd_http_connections", Help: "Connections that are open, those without a request included.",
+		}),
+		displaced: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "permitd_http_connections_displaced_total",
+			Help: "Connections that were closed to make way for new ones, being silent for longest when there were too many.",
+		}),
 		revision: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "permitd_policy_revision", Help: "Revision of the provider's policy that this instance last decided by.",
 		}, []string{"provider"}),
@@ -135,7 +146,7 @@ func NewMetrics(version string, c *limiter.Coordinator) *Metrics {
 	putBack := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "permitd_documents_restored_total", Help: "Policies and entries that this instance put back into a store that had lost them.",
 	}, func() float64 { return float64(c.PutBack()) })
-	r.MustRegister(degraded, putBack, m.inFlight, m.revision, durations, build,
+	r.MustRegister(degraded, putBack, m.inFlight, m.connections, m.displaced, m.revision, durations, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -143,6 +154,8 @@ func NewMetrics(version string, c *limiter.Coordinator) *Metrics {
 // asked counts one ask: its decision, or the error that there is none.
 func (m *Metrics) asked(ask *limiter.Ask, d *limiter.Decision, err error) {
 	switch {
+	case errors.Is(err, context.Canceled):
+		m.permits.of(permitLabels{m.provider(ask.Provider, err), outcomeGone}).Inc()
 	case err != nil:
 		m.permits.of(permitLabels{m.provider(ask.Provider, err), problemOf(err).name}).Inc()
 		m.refused(ask, err)

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/permitd/permitd/limiter"
+	"github.com/permitd/permitd/limiter/memstore"
 )
 
 // scraped are the permitd_ series of /metrics, as "name{label=value,…}", with the count of a histogram as its value.
@@ -78,6 +80,8 @@ func TestMetrics(t *testing.T) {
 
 	got := r.scraped()
 	want := map[string]float64{
+		"permitd_http_connections{}":                                                1,
+		"permitd_http_connections_displaced_total{}":                                0,
 		"permitd_permits_total{outcome=granted,provider=openrouter}":                5,
 		"permitd_permits_total{outcome=denied,provider=openrouter}":                 3,
 		"permitd_permits_total{outcome=dry_run,provider=openrouter}":                1,
@@ -217,5 +221,52 @@ func TestMetricsOfFailures(t *testing.T) {
 	got := r.scraped()
 	if v := got["permitd_permits_total{outcome=unknown-key,provider=openrouter}"]; v != 1 {
 		t.Errorf("%v", got)
+	}
+}
+
+// TestClientsThatGoAwayAreNoOverload: an ask whose client did not wait is an outcome of its own, and no failure of permitd's,
+// also in a batch, and when it left while it was sending.
+func TestClientsThatGoAwayAreNoOverload(t *testing.T) {
+	c := limiter.New(absentMinded{memstore.New(memstore.Options{})})
+	seed(t, c, limiter.ProviderDocs{Provider: "openrouter", Policy: parsePolicy(t, tiers)})
+	s := New(c, Options{})
+	r := serve(t, s)
+	for path, body := range map[string]string{"/v1/permits": ask, "/v1/permits/batch": `{"permits":[` + ask + `]}`} {
+		ctx, leave := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer leave()
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		if resp, err := r.client.Do(req); err == nil {
+			resp.Body.Close()
+			t.Error("answered", resp.StatusCode)
+		}
+	}
+	half := connect(t, strings.TrimPrefix(r.url, "http://"))
+	half.send("POST /v1/permits HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+	half.Close()
+	var got map[string]float64
+	eventually(t, func() bool {
+		got = r.scraped()
+		return got["permitd_permits_total{outcome=client_gone,provider=openrouter}"]+
+			got["permitd_permits_total{outcome=client_gone,provider=_unknown}"] == 3 || t.Failed()
+	})
+	for name, n := range got {
+		failed := strings.HasPrefix(name, "permitd_http_requests_total{") && strings.Contains(name, "status=5")
+		if failed || strings.HasPrefix(name, "permitd_permits_total{") && !strings.Contains(name, "client_gone") {
+			t.Errorf("%s is %v", name, n)
+		}
+	}
+}
+
+// absentMinded is a store that answers nobody who does not leave.
+type absentMinded struct{ limiter.Store }
+
+func (absentMinded) Decide(ctx context.Context, charges []*limiter.Charge) {
+	<-ctx.Done()
+	for _, c := range charges {
+		c.Outcome.Err = ctx.Err()
 	}
 }

@@ -13,19 +13,31 @@ import (
 // request is an echo.Context that knows whose request it is. They are used again and again.
 type request struct {
 	echo.Context
+	server *Server
 	caller string // the name of its token
+	gone   bool   // its client did not wait for the answer
+	before func() // goodbye
 }
 
-var requests = sync.Pool{New: func() any { return new(request) }}
+var requests = sync.Pool{New: func() any {
+	r := new(request)
+	r.before = r.goodbye
+	return r
+}}
+
+// statusGone is what is counted, and logged, of a request whose client did not wait for the answer, as nginx has it. An
+// error of permitd's own it is not.
+const statusGone = 499
 
 // observe counts requests, writes the access log and turns a panic into a 500. The log says nothing of bodies, queries or
 // headers: API keys and tokens may be in them.
 func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := requests.Get().(*request)
-		*r = request{Context: c}
+		r.Context, r.server = c, s
+		c.Response().Before(r.before)
 		defer func() {
-			*r = request{}
+			*r = request{before: r.before}
 			requests.Put(r)
 		}()
 		began := time.Now()
@@ -33,6 +45,9 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		defer s.metrics.inFlight.Dec()
 		s.answer(r, next)
 		method, status, took := c.Request().Method, c.Response().Status, time.Since(began)
+		if r.gone {
+			status = statusGone
+		}
 		s.metrics.answered(c.Path(), method, status, took)
 		if s.log.Enabled(c.Request().Context(), slog.LevelDebug) {
 			s.log.LogAttrs(c.Request().Context(), slog.LevelDebug, "request",

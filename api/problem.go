@@ -99,7 +99,7 @@ var table = []struct {
 		status: http.StatusServiceUnavailable, name: "overloaded", title: "Overloaded",
 		detail: "permitd has more to do than it can and nothing was charged: ask again after Retry-After", retryAfter: time.Second,
 	}},
-	{context.Canceled, problem{ // the client has gone and won't read it
+	{context.Canceled, problem{ // the client has gone and won't read it; outcomeGone
 		status: http.StatusServiceUnavailable, name: "overloaded", title: "Request ended early",
 		detail: "the request ended before it was decided and nothing was charged: ask again after Retry-After", retryAfter: time.Second,
 	}},
@@ -189,6 +189,9 @@ func invalid(faults ...limiter.Fault) error { return &limiter.InvalidError{Fault
 // fail answers with the problem that an error is.
 func (s *Server) fail(err error, c echo.Context) {
 	p := s.explain(err, c)
+	if r, ok := c.(*request); ok && errors.Is(err, context.Canceled) {
+		r.gone = true
+	}
 	if c.Response().Committed {
 		return
 	}

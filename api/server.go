@@ -2,13 +2,13 @@ package api
 
 import (
 	"cmp"
-	"context"
 	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -36,6 +36,10 @@ type Options struct {
 	Surface Surface
 	// Version is shown in the OpenAPI document; "" stands for a build that has none.
 	Version string
+	// IdleTimeout is how long a connection is kept open between requests. 0: [DefaultIdleTimeout].
+	IdleTimeout time.Duration
+	// MaxConnections is how many connections are open at once, at most. 0: [DefaultMaxConnections].
+	MaxConnections int
 	// Metrics are what is counted, together with what other servers of the process do. nil: this one alone.
 	Metrics *Metrics
 }
@@ -53,15 +57,25 @@ type Server struct {
 	echo        *echo.Echo
 	http        *http.Server
 	state       atomic.Int32
+	connections *connections
+
+	mu        sync.Mutex
+	listeners []*listener
 }
 
-// What a connection may take. Idle connections outlive the 60 s after which common load balancers drop theirs, so that
-// it is never permitd that closes a connection on which a request is under way.
+// Defaults of [Options].
+const (
+	// DefaultIdleTimeout is longer than the 10 minutes for which load balancers keep idle connections at most, so that it
+	// is not permitd that closes a connection on which a request is under way.
+	DefaultIdleTimeout    = 11 * time.Minute
+	DefaultMaxConnections = 10_000
+)
+
+// What a request may take.
 const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 15 * time.Second
 	writeTimeout      = 30 * time.Second
-	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 16 << 10
 )
 
@@ -85,13 +99,15 @@ func New(c *limiter.Coordinator, opts Options) *Server {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	s.connections = newConnections(cmp.Or(opts.MaxConnections, DefaultMaxConnections), s.metrics, s.log)
 	s.http = &http.Server{
 		Handler:           s.echo,
 		TLSConfig:         opts.TLS,
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
-		IdleTimeout:       idleTimeout,
+		IdleTimeout:       cmp.Or(opts.IdleTimeout, DefaultIdleTimeout),
+		ConnState:         s.connections.observe,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 		// OPTIONS * is answered as all else is: by whom it may be asked, and with the same headers.
@@ -118,24 +134,19 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.echo.Serv
 
 // Serve accepts connections until [Server.Shutdown], which makes it return nil, or until the listener fails.
 func (s *Server) Serve(l net.Listener) error {
+	bounded := newListener(l, s.connections)
+	defer bounded.Close()
+	s.mu.Lock()
+	s.listeners = append(s.listeners, bounded)
+	s.mu.Unlock()
 	var err error
 	if s.http.TLSConfig != nil {
-		err = s.http.ServeTLS(l, "", "")
+		err = s.http.ServeTLS(bounded, "", "")
 	} else {
-		err = s.http.Serve(l)
+		err = s.http.Serve(bounded)
 	}
-	if errors.Is(err, http.ErrServerClosed) {
+	if errors.Is(err, http.ErrServerClosed) || s.connections.isStopping() {
 		return nil
-	}
-	return err
-}
-
-// Shutdown stops accepting and waits for the requests in flight. When ctx ends first it cuts them off and returns the
-// context's error.
-func (s *Server) Shutdown(ctx context.Context) error {
-	err := s.http.Shutdown(ctx)
-	if err != nil {
-		s.http.Close()
 	}
 	return err
 }

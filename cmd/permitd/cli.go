@@ -44,7 +44,9 @@ type serveCommand struct {
 	RedisPrefix    string `name:"redis-prefix" env:"PERMITD_REDIS_PREFIX" default:"permitd" placeholder:"NAME" help:"First part of every key in Redis."`
 	Policies       string `env:"PERMITD_POLICIES" placeholder:"FILE" help:"YAML file of policies. Without one, permitd starts with its built-in starter policies."`
 	MinInstances   string `name:"min-instances" env:"PERMITD_MIN_INSTANCES" default:"1" placeholder:"N" help:"How many instances at least share a limit while Redis is away and the policy says share: set it to how many you run, so that one that starts meanwhile does not take more than its part. At most 10000."`
-	DrainDelay     string `env:"PERMITD_DRAIN_DELAY" default:"0s" placeholder:"DURATION" help:"How long to go on serving after SIGTERM, with /readyz at 503, before no more is accepted. What is in flight then has 10 s to finish."`
+	DrainDelay     string `env:"PERMITD_DRAIN_DELAY" default:"0s" placeholder:"DURATION" help:"How long to go on serving after SIGTERM, with /readyz at 503 and every answer closing its connection, before no more is accepted. Set it to the time in which load balancers notice. What is in flight then, and what still comes on open connections, has 10 s to finish."`
+	IdleTimeout    string `name:"idle-timeout" env:"PERMITD_IDLE_TIMEOUT" default:"11m" placeholder:"DURATION" help:"How long a connection is kept open between requests. Set it to more than load balancers and clients keep theirs, so that it is they who close it."`
+	MaxConnections string `name:"max-connections" env:"PERMITD_MAX_CONNECTIONS" default:"10000" placeholder:"N" help:"How many connections are open at once, at most, on each of the two addresses, those without a request included. Beyond it the one that was silent for longest makes way for a new one."`
 	LogLevel       string `env:"PERMITD_LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"What is logged to standard error: debug (every request), info, warn or error."`
 	LogFormat      string `env:"PERMITD_LOG_FORMAT" default:"text" placeholder:"FORMAT" help:"How it is logged: text or json."`
 }

@@ -63,6 +63,12 @@ func TestUsageErrors(t *testing.T) {
 		{args: "--drain-delay=-5s", want: `--drain-delay "-5s": must be a duration from 0s to 1h, such as 5s`},
 		{args: "--drain-delay 2h", want: `--drain-delay "2h": must be a duration from 0s to 1h, such as 5s`},
 		{env: "PERMITD_DRAIN_DELAY=soon", want: `PERMITD_DRAIN_DELAY (--drain-delay) "soon": must be a duration`},
+		{args: "--idle-timeout 0s", want: `--idle-timeout "0s": must be a duration from 1s to 24h, such as 11m`},
+		{args: "--idle-timeout 25h", want: `--idle-timeout "25h": must be a duration from 1s to 24h, such as 11m`},
+		{env: "PERMITD_IDLE_TIMEOUT=660", want: `PERMITD_IDLE_TIMEOUT (--idle-timeout) "660": must be a duration`},
+		{args: "--max-connections 0", want: `--max-connections "0": must be a whole number from 1 to 1000000`},
+		{args: "--max-connections 1000001", want: `--max-connections "1000001": must be a whole number from 1 to 1000000`},
+		{env: "PERMITD_MAX_CONNECTIONS=many", want: `PERMITD_MAX_CONNECTIONS (--max-connections) "many": must be`},
 		{args: "--tls-cert a.pem", want: `--tls-cert "a.pem": needs --tls-key (PERMITD_TLS_KEY) as well`},
 		{args: "--tls-key a.pem", want: `--tls-key "a.pem": needs --tls-cert (PERMITD_TLS_CERT) as well`},
 		{env: "PERMITD_TLS_CERT=a.pem", want: `PERMITD_TLS_CERT (--tls-cert) "a.pem": needs --tls-key`},
@@ -138,6 +144,7 @@ func TestHelp(t *testing.T) {
 		"--admin-addr", "PERMITD_ADMIN_ADDR", "--tokens LIST", "PERMITD_TOKENS", "--trusted-proxies", "PERMITD_TRUSTED_PROXIES",
 		"--insecure-no-auth", "PERMITD_INSECURE_NO_AUTH default: false",
 		"--policies", "PERMITD_POLICIES", "--drain-delay", "PERMITD_DRAIN_DELAY", "default: 0s",
+		"--idle-timeout", "PERMITD_IDLE_TIMEOUT", "default: 11m", "--max-connections", "PERMITD_MAX_CONNECTIONS", "default: 10000",
 		"--log-level", "PERMITD_LOG_LEVEL", "default: info", "--log-format", "PERMITD_LOG_FORMAT", "default: text",
 	} {
 		if !strings.Contains(stdout, want) {

@@ -71,6 +71,8 @@ func open(cfg *config, c *limiter.Coordinator, store limiter.Store, throttle api
 			TrustedProxies: cfg.proxies,
 			Surface:        one.surface,
 			Version:        moduleVersion(),
+			IdleTimeout:    cfg.idleTimeout,
+			MaxConnections: cfg.connections,
 			Metrics:        metrics,
 		}, "http"
 		if cfg.certificates != nil {
@@ -118,7 +120,7 @@ func (fs faces) drain(delay time.Duration, log *slog.Logger) {
 	log.Info("stopped")
 }
 
-// shutdown gives all that is in flight the same time to finish.
+// shutdown gives all that is in flight, and what still comes on open connections, the same time to finish.
 func (fs faces) shutdown(log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(context.Background(), finishTime)
 	defer cancel()

@@ -169,9 +169,10 @@ func post(c *http.Client, url, body string) (status int, text string, err error)
 	return resp.StatusCode, string(answer), err
 }
 
-// ended waits for the exit code.
+// ended waits for the exit code. It leaves no connection that permitd would wait for.
 func (i *instance) ended() int {
 	i.t.Helper()
+	i.client.CloseIdleConnections()
 	select {
 	case code := <-i.exit:
 		return code

@@ -27,11 +27,16 @@ type config struct {
 	minInstances   int
 	instancesKnown bool // minInstances was given
 	drainDelay     time.Duration
+	idleTimeout    time.Duration
+	connections    int // at most
 	log            *slog.Logger
 }
 
-// maxDrainDelay is longer than any load balancer takes to notice.
-const maxDrainDelay = time.Hour
+const (
+	maxDrainDelay  = time.Hour // longer than any load balancer takes to notice
+	maxIdleTimeout = 24 * time.Hour
+	maxConnections = 1_000_000
+)
 
 // config checks the settings of serve. The error has a line for every fault, nearly always one.
 func (c *serveCommand) config(given settings, stderr io.Writer) (*config, error) {
@@ -43,9 +48,8 @@ func (c *serveCommand) config(given settings, stderr io.Writer) (*config, error)
 	if cfg.access, err = c.access(given, cfg.log); err != nil {
 		return nil, err
 	}
-	cfg.drainDelay, err = time.ParseDuration(c.DrainDelay)
-	if err != nil || cfg.drainDelay < 0 || cfg.drainDelay > maxDrainDelay {
-		return nil, given.bad("drain-delay", c.DrainDelay, "must be a duration from 0s to 1h, such as 5s")
+	if err := c.patience(given, cfg); err != nil {
+		return nil, err
 	}
 	cfg.minInstances, err = strconv.Atoi(c.MinInstances)
 	if err != nil || cfg.minInstances < 1 || cfg.minInstances > limiter.MaxInstances {
@@ -62,6 +66,23 @@ func (c *serveCommand) config(given settings, stderr io.Writer) (*config, error)
 		return nil, err
 	}
 	return cfg, nil
+}
+
+// patience checks the settings about connections.
+func (c *serveCommand) patience(given settings, cfg *config) (err error) {
+	cfg.drainDelay, err = time.ParseDuration(c.DrainDelay)
+	if err != nil || cfg.drainDelay < 0 || cfg.drainDelay > maxDrainDelay {
+		return given.bad("drain-delay", c.DrainDelay, "must be a duration from 0s to 1h, such as 5s")
+	}
+	cfg.idleTimeout, err = time.ParseDuration(c.IdleTimeout)
+	if err != nil || cfg.idleTimeout < time.Second || cfg.idleTimeout > maxIdleTimeout {
+		return given.bad("idle-timeout", c.IdleTimeout, "must be a duration from 1s to 24h, such as 11m")
+	}
+	cfg.connections, err = strconv.Atoi(c.MaxConnections)
+	if err != nil || cfg.connections < 1 || cfg.connections > maxConnections {
+		return given.bad("max-connections", c.MaxConnections, "must be a whole number from 1 to 1000000")
+	}
+	return nil
 }
 
 var redisPrefix = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,64}$`)

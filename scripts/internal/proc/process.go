@@ -46,6 +46,9 @@ func (p *Process) Signal(s os.Signal) error {
 // Ended is closed when the process has ended.
 func (p *Process) Ended() <-chan struct{} { return p.ended }
 
+// ExitCode is that of a process which has ended, -1 if a signal ended it.
+func (p *Process) ExitCode() int { return p.cmd.ProcessState.ExitCode() }
+
 // Kill ends the process at once, as a crash would.
 func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill() // or it has ended
