@@ -111,7 +111,7 @@ func TestApply(t *testing.T) {
 		"b: policy created (revision 1)\n5 changes made\n"
 	planned := strings.NewReplacer(" created", " would be created", " (revision 1)", "", "changes made", "changes would be made").Replace(created)
 	applied(t, i.url, first, 0, planned, "", "--dry-run")
-	if _, text, _ := i.get("/v1/providers"); text != `{"items":[],"next_cursor":null}` {
+	if _, text, _ := i.get("/v1/providers"); text != `{"items":[],"next_cursor":null}`+"\n" {
 		t.Errorf("a dry run left %s", text)
 	}
 	applied(t, i.url, first, 0, created, "")

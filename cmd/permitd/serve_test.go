@@ -23,7 +23,7 @@ func TestServe(t *testing.T) {
 	if status, text, _ := i.get("/v1/providers"); status != 200 || strings.Count(text, `"name"`) != 2 {
 		t.Errorf("%d %s", status, text)
 	}
-	if status, text, _ := i.get("/readyz"); status != 200 || text != `{"status":"ready"}` {
+	if status, text, _ := i.get("/readyz"); status != 200 || text != `{"status":"ready"}`+"\n" {
 		t.Errorf("%d %s", status, text)
 	}
 	req, _ := http.NewRequest("GET", i.url+"/v1/providers", nil)
@@ -104,7 +104,7 @@ func TestDrain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return status == 503 && text == `{"status":"stopping"}`
+		return status == 503 && text == `{"status":"stopping"}`+"\n"
 	})
 	if status, text := i.permit(`{"provider":"openrouter","key":"sk-1"}`); status != 200 {
 		t.Errorf("while draining: %d %s", status, text)
