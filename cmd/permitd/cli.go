@@ -44,6 +44,7 @@ type serveCommand struct {
 	RedisPrefix    string `name:"redis-prefix" env:"PERMITD_REDIS_PREFIX" default:"permitd" placeholder:"NAME" help:"First part of every key in Redis."`
 	Policies       string `env:"PERMITD_POLICIES" placeholder:"FILE" help:"YAML file of policies. Without one, permitd starts with its built-in starter policies."`
 	MinInstances   string `name:"min-instances" env:"PERMITD_MIN_INSTANCES" default:"1" placeholder:"N" help:"How many instances at least share a limit while Redis is away and the policy says share: set it to how many you run, so that one that starts meanwhile does not take more than its part. At most 10000."`
+	MaxMemory      string `name:"max-memory" env:"PERMITD_MAX_MEMORY" placeholder:"SIZE" help:"How much memory counters, holds and remembered grants may take, such as 512MiB: without Redis all of them, else those of the time that it is away. Asks that need more are answered 503 overloaded; usage is never forgotten. Without it, a quarter of what permitd may use, by its cgroup, GOMEMLIMIT or the machine."`
 	DrainDelay     string `env:"PERMITD_DRAIN_DELAY" default:"0s" placeholder:"DURATION" help:"How long to go on serving after SIGTERM, with /readyz at 503, before no more is accepted. What is in flight then has 10 s to finish."`
 	LogLevel       string `env:"PERMITD_LOG_LEVEL" default:"info" placeholder:"LEVEL" help:"What is logged to standard error: debug (every request), info, warn or error."`
 	LogFormat      string `env:"PERMITD_LOG_FORMAT" default:"text" placeholder:"FORMAT" help:"How it is logged: text or json."`
