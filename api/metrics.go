@@ -146,7 +146,14 @@ func NewMetrics(version string, c *limiter.Coordinator) *Metrics {
 	putBack := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "permitd_documents_restored_total", Help: "Policies and entries that this instance put back into a store that had lost them.",
 	}, func() float64 { return float64(c.PutBack()) })
-	r.MustRegister(degraded, putBack, m.inFlight, m.connections, m.displaced, m.revision, durations, build,
+	memoryUsed := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "permitd_memory_used_bytes",
+		Help: "Memory that counters, holds and grants take in this instance, and what it has yet to charge in the store.",
+	}, func() float64 { return float64(c.Memory().Used()) })
+	memoryMost := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "permitd_memory_max_bytes", Help: "How much they may take: what needs more is refused as overloaded.",
+	}, func() float64 { return float64(c.Memory().Most()) })
+	r.MustRegister(degraded, putBack, memoryUsed, memoryMost, m.inFlight, m.connections, m.displaced, m.revision, durations, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

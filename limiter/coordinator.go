@@ -39,6 +39,7 @@ type Coordinator struct {
 	away         atomic.Int64 // how many those are
 	cutOff       atomic.Bool  // the last heartbeat failed
 	owing        owing
+	memory       *Memory // of journals and of what is owed
 	rescue       rescue
 	patching     chan struct{} // has room for one, who makes a page of a history
 }
@@ -64,6 +65,12 @@ func New(store Store, options ...Option) *Coordinator {
 	c.attempts.New = func() any { return &attempt{charge: Charge{Lines: make([]Line, 0, MaxLimitsPerAsk)}} }
 	for _, set := range options {
 		set(c)
+	}
+	if c.memory == nil {
+		c.memory = NewMemory(DefaultMemory)
+	}
+	if c.makeStandIn != nil {
+		c.memory.Sweeps(c.sweepErrands)
 	}
 	return c
 }
@@ -270,7 +277,8 @@ func (a *attempt) hold(p *Policy) {
 		return
 	}
 	if wanted && !a.ask.DryRun {
-		a.charge.Hold = &NewHold{TTL: cmp.Or(a.ask.TTL, p.HoldTTL), Keep: p.keep(), Body: a.reservation().body()}
+		r := a.reservation()
+		a.charge.Hold = r.hold(cmp.Or(a.ask.TTL, p.HoldTTL), p.keep())
 	}
 }
 

@@ -9,6 +9,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
+
+	"github.com/permitd/permitd/limiter/internal/size"
 )
 
 // debt is what was granted here while the store gave no answer, and has to be charged there: an open hold with all that it
@@ -18,11 +21,17 @@ type debt struct {
 	permitID string  // of a hold, else ""
 	expires  Instant // of a hold
 	ask      *Ask    // of a hold or a remembered grant, else nil
-	keyID    string
-	pool     string
-	lines    []reservedLine
+	reserved []byte  // the body of a reservation: the key, the pool and the lines
 	units    []int64 // of a hold: what of its lines is charged, the rest having drained; of slots nothing
 	crowd    Crowd   // kinds of names of which the store has too many to count the debt's apart
+	bytes    int64   // taken for it
+}
+
+// newDebt is a debt of what is reserved, and the bytes that it takes, none of which are taken.
+func newDebt(r *reservation) (d *debt, bytes int64) {
+	body, _ := r.body()
+	d = &debt{reserved: slices.Clone(body), units: make([]int64, len(r.Lines))}
+	return d, size.Alloc(int(unsafe.Sizeof(*d))) + size.Alloc(len(body)) + size.Alloc(8*len(d.units)) + size.SliceEntry(8)
 }
 
 // owing is what this instance has yet to bring to the store, by provider.
@@ -147,8 +156,9 @@ func (c *Coordinator) pay(provider string) {
 	w.debts = append(left, w.debts...)
 	for i := range errands {
 		switch e := w.errands[errands[i].permitID]; {
+		case e == nil: // its time was over, and memory short
 		case done[i] && e.edition == errands[i].edition:
-			delete(w.errands, e.permitID)
+			c.forget(w, e)
 		case !done[i]:
 			e.next, e.pause = time.Now().Add(e.pause), min(2*e.pause, maxErrandPause)
 		}
@@ -179,7 +189,15 @@ func (c *Coordinator) charge(ctx context.Context, provider string, debts []*debt
 			c.log.Debug("what was granted without the store can't be charged there yet", "provider", provider, "error", err)
 		}
 	}
+	c.memory.Add(bytesOf(left) - bytesOf(debts))
 	return left
+}
+
+func bytesOf(debts []*debt) (n int64) {
+	for _, d := range debts {
+		n += d.bytes
+	}
+	return n
 }
 
 // chargeOnce tries to charge debts, and returns those that have to be tried again, or are not charged because of an error.
@@ -227,14 +245,15 @@ func (d *debt) forgetOnce() {
 // charge is that of a debt, under what is known now. Limits that are no more are left out, and nothing is denied.
 func (d *debt) charge(c *Coordinator, provider string, policy *policyView) *Charge {
 	a := &attempt{ask: d.ask, now: c.now(), policy: policy, crowd: d.crowd}
-	k := c.knownAs(provider, policy, d.keyID, d.pool)
+	r, _ := readReservation(d.reserved) // written here
+	k := c.knownAs(provider, policy, r.KeyID, r.Pool)
 	a.charge = Charge{
 		Provider: provider, KeyID: k.keyID, Pool: k.poolName, Stamps: k.stamps(),
 		PermitID: d.permitID, NotAfter: a.now.Later(askLifetime),
 	}
 	var drained []int64 // of each line
-	for i := range d.lines {
-		l := &d.lines[i]
+	for i := range r.Lines {
+		l := &r.Lines[i]
 		t := k.termsOf(l)
 		if t == nil {
 			continue
@@ -250,7 +269,8 @@ func (d *debt) charge(c *Coordinator, provider string, policy *policyView) *Char
 		a.charge.PermitID = newPermitID(provider)
 	} else {
 		left := max(time.Millisecond, time.Duration(d.expires-a.now)*time.Microsecond)
-		a.charge.Hold = &NewHold{TTL: left, Keep: policy.policy.keep(), Body: a.reservation().body()}
+		reserved := a.reservation()
+		a.charge.Hold = reserved.hold(left, policy.policy.keep())
 	}
 	if d.ask != nil {
 		a.once()

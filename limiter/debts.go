@@ -10,12 +10,14 @@ import "context"
 func (o *outage) debts(c *Coordinator, provider string) (all []*debt) {
 	page := o.journal.take()
 	handed := map[tallied]int64{} // what is charged with holds
-	for id, ask := range page.holds {
-		d := o.holdDebt(c, provider, id, ask, &page)
+	for id, n := range page.holds {
+		d, r := o.holdDebt(c, provider, id, n, &page)
 		if d == nil {
+			c.memory.Add(-n.bytes)
 			continue
 		}
-		for i, l := range d.lines {
+		for i := range r.Lines {
+			l := &r.Lines[i]
 			handed[l.tallied()] += d.units[i]
 			if ct := page.counters[l.tallied()]; ct != nil {
 				ct.units -= l.Cost
@@ -23,17 +25,25 @@ func (o *outage) debts(c *Coordinator, provider string) (all []*debt) {
 		}
 		all = append(all, d)
 	}
-	for _, ask := range page.once {
-		if d := c.onceDebt(provider, ask); d != nil {
-			all = append(all, d)
+	for _, n := range page.once {
+		d := c.onceDebt(provider, n)
+		if d == nil {
+			c.memory.Add(-n.bytes)
+			continue
 		}
+		all = append(all, d)
 	}
 	for at, ct := range page.counters {
-		if owed := min(ct.units, o.level(c, provider, ct, handed[at])); owed > 0 {
-			line := ct.line
-			line.Cost = owed
-			all = append(all, &debt{keyID: ct.keyID, pool: ct.pool, lines: []reservedLine{line}})
+		owed := min(ct.units, o.level(c, provider, ct, handed[at]))
+		if owed <= 0 {
+			c.memory.Add(-ct.bytes())
+			continue
 		}
+		line := ct.line
+		line.Cost = owed
+		d, _ := newDebt(&reservation{KeyID: ct.keyID, Pool: ct.pool, Lines: []reservedLine{line}})
+		d.bytes = ct.bytes()
+		all = append(all, d)
 	}
 	return all
 }
@@ -63,34 +73,37 @@ func (o *outage) level(c *Coordinator, provider string, ct *charged, handed int6
 	return 0
 }
 
-// holdDebt is that of a hold, which is closed here by that; nil if it was closed before. One that has expired is handed over too,
-// for it may be settled late.
-func (o *outage) holdDebt(c *Coordinator, provider, permitID string, ask *Ask, p *page) *debt {
+// holdDebt is that of a hold, which is closed here by that, and what it reserves; nil if it was closed before. One that has
+// expired is handed over too, for it may be settled late.
+func (o *outage) holdDebt(c *Coordinator, provider, permitID string, n noted, p *page) (*debt, *reservation) {
 	k := &Closing{Provider: provider, PermitID: permitID, Status: HoldCancelled}
 	h, r, err := c.amendAt(context.Background(), o.place(c), k, nil)
 	if err != nil {
-		return nil
+		return nil, nil
 	}
 	if k.Outcome.Verdict != Granted || h.Status != HoldCancelled {
-		o.journal.wasClosed(permitID)
-		p.closing(h, r)
-		return nil
+		o.journal.wasClosed(permitID, h)
+		c.memory.Add(p.closing(h, r))
+		return nil, nil
 	}
-	d := &debt{permitID: permitID, expires: h.Expires, ask: ask, keyID: r.KeyID, pool: r.Pool, lines: r.Lines, units: make([]int64, len(r.Lines))}
+	d, _ := newDebt(r)
+	d.permitID, d.expires, d.ask, d.bytes = permitID, h.Expires, n.ask, n.bytes
 	for i := range r.Lines {
 		d.units[i] = -h.Changes[i].Adjusted
 	}
-	return d
+	return d, r
 }
 
 // onceDebt is that of a remembered grant, whose cost is part of what its counters hold.
-func (c *Coordinator) onceDebt(provider string, ask *Ask) *debt {
+func (c *Coordinator) onceDebt(provider string, n noted) *debt {
 	policy := c.lastKnown(provider)
 	if policy == nil {
 		return nil
 	}
-	_, r := c.reserved(policy, ask)
-	return &debt{ask: ask, keyID: r.KeyID, pool: r.Pool, lines: r.Lines}
+	_, r := c.reserved(policy, n.ask)
+	d, _ := newDebt(&r)
+	d.ask, d.bytes = n.ask, n.bytes
+	return d
 }
 
 // reserved is an ask resolved under a policy, and what it reserves.

@@ -43,6 +43,8 @@
 // limit. What it granted is charged to the store before that decides again. Documents that the store turns out to have lost are
 // put back.
 //
+// What is kept in memory is bounded in bytes by a [Memory], which stores and coordinators of a process share.
+//
 // # What is not
 //
 // A permit is granted before the call reaches the provider. Calls that were permitted apart may arrive together, so a
@@ -53,7 +55,7 @@
 //
 // The arithmetic is in rate.go and calendar.go, what it means for a limit in terms.go; a document's way to terms in
 // policy.go, entry.go, record.go and view.go; an ask's way through them in resolve.go and coordinator.go, a hold's in hold.go
-// and settle.go, once.go for what is granted once. What is done without the store is in outage.go, share.go and
-// journal.go, and its way back in debts.go, debt.go, note.go and putback.go. The contract for stores is store.go, with package memstore the plainest
-// example.
+// and settle.go, once.go for what is granted once; what is stored of them in reservation.go and grantbody.go. What is done
+// without the store is in outage.go, share.go and journal.go, and its way back in debts.go, debt.go, note.go, errand.go and
+// putback.go. The contract for stores is store.go, with package memstore the plainest example.
 package limiter

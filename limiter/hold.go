@@ -1,9 +1,6 @@
 package limiter
 
 import (
-	"encoding/json"
-	"fmt"
-	"slices"
 	"strings"
 	"time"
 )
@@ -38,6 +35,9 @@ type NewHold struct {
 	TTL  time.Duration // until the hold expires
 	Keep time.Duration // for how long after that the record is kept
 	Body []byte        // what was reserved; only this package reads it
+	// Shared is how much of the beginning of Body is the same for all charges of the same limits, so that a store may keep it
+	// once.
+	Shared int
 }
 
 // Hold is the record of a permit whose actual cost is not known yet.
@@ -48,7 +48,7 @@ type Hold struct {
 	Expires  Instant
 	Keep     time.Duration
 	Body     []byte
-	Receipts []Receipt    // of the charge's lines, in order
+	Receipts []Receipt    // of the charge's lines, in order, while it is open
 	Changes  []LineChange // of those lines, when it was closed
 	Late     bool         // it was closed after it had expired
 }
@@ -68,6 +68,7 @@ type Closing struct {
 	Status   HoldStatus    // what it becomes; HoldOpen extends it
 	TTL      time.Duration // of an extension: from now
 	Body     []byte        // of one that is closed, in place of what it has; nil: that stays
+	Shared   int           // as of NewHold
 	Lines    []ClosingLine // of the hold's lines, in order
 
 	Outcome ClosingOutcome
@@ -117,105 +118,6 @@ func (t *Terms) Overdraft() int64 {
 	return t.Limit.Burst + t.Limit.Amount
 }
 
-// reservation is the body of a hold: what settling has to know of the ask and of the limits as they were.
-type reservation struct {
-	KeyID string           `json:"key_id"`
-	Pool  string           `json:"pool,omitempty"`
-	Once  string           `json:"once,omitempty"`
-	Cost  map[string]int64 `json:"cost,omitempty"`
-	Lines []reservedLine   `json:"lines"`
-	// Ignored are the units that it was settled to and no line counts.
-	Ignored []string `json:"ignored,omitempty"`
-}
-
-type reservedLine struct {
-	Limit   string           `json:"limit"`
-	Counter string           `json:"counter"`
-	Scope   Scope            `json:"scope"`
-	Subject string           `json:"subject,omitempty"`
-	Model   string           `json:"model,omitempty"`
-	Cost    int64            `json:"cost,omitempty"`
-	Counts  map[string]int64 `json:"counts"`
-	Reserve map[string]int64 `json:"reserve,omitempty"` // where it differs from Counts
-}
-
-// reservation is what a charge reserves.
-func (a *attempt) reservation() reservation {
-	r := reservation{KeyID: a.charge.KeyID, Pool: a.charge.Pool, Cost: map[string]int64{}}
-	if a.ask.IdempotencyKey != "" {
-		r.Once = a.ask.onceID()
-	}
-	for _, c := range a.ask.Cost {
-		r.Cost[c.Unit] = c.Amount
-	}
-	for i := range a.charge.Lines {
-		l := &a.charge.Lines[i]
-		limit := l.Terms.Limit
-		line := reservedLine{Limit: limit.Name, Counter: l.Terms.Counter, Scope: limit.Scope, Subject: l.Subject, Model: l.Model, Cost: l.Cost, Counts: limit.Counts.byUnit()}
-		if !slices.Equal(limit.Counts, limit.ReserveCounts) {
-			line.Reserve = limit.ReserveCounts.byUnit()
-		}
-		r.Lines = append(r.Lines, line)
-	}
-	return r
-}
-
-// ignoredBy are the units of a settlement that no line counts.
-func (r *reservation) ignoredBy(actual Costs) (units []string) {
-	for _, c := range actual {
-		if !slices.ContainsFunc(r.Lines, func(l reservedLine) bool { return l.counts(c.Unit) }) {
-			units = append(units, c.Unit)
-		}
-	}
-	return units
-}
-
-// counts reports whether a unit was weighed when the line was reserved, or is when it is settled.
-func (l *reservedLine) counts(unit string) bool {
-	_, counted := l.Counts[unit]
-	_, reserved := l.Reserve[unit]
-	return counted || reserved
-}
-
-// closed is what a line should have cost when its hold is closed, or extended, given what the ask and a settlement name.
-func (l *reservedLine) closed(as HoldStatus, asked map[string]int64, actual Costs) int64 {
-	switch as {
-	case HoldSettled:
-		return l.settled(asked, actual)
-	case HoldCancelled:
-		return 0
-	}
-	return l.Cost
-}
-
-// settled is what a line should have cost, given the actual units: those that are not named keep what was reserved.
-func (l *reservedLine) settled(asked map[string]int64, actual Costs) int64 {
-	reserve := l.Reserve
-	if reserve == nil {
-		reserve = l.Counts
-	}
-	named, total := false, int64(0)
-	for _, c := range actual {
-		if l.counts(c.Unit) {
-			named = true
-			total = addUnits(total, mulUnits(c.Amount, l.Counts[c.Unit]))
-		}
-	}
-	if !named {
-		return l.Cost
-	}
-	for unit, weight := range reserve {
-		n, asks := asked[unit]
-		if !asks && unit == DefaultUnit {
-			n = 1
-		}
-		if _, settles := actual.of(unit); !settles {
-			total = addUnits(total, mulUnits(n, weight))
-		}
-	}
-	return total
-}
-
 // PermitProvider is the provider that a permit id names, or "" where it is not one.
 func PermitProvider(id string) string {
 	const random = 1 + 22 // "_" and 128 bits in base64url
@@ -232,22 +134,6 @@ func PermitProvider(id string) string {
 		return ""
 	}
 	return provider
-}
-
-// body is a reservation as a store keeps it.
-func (r reservation) body() []byte {
-	text, err := json.Marshal(r)
-	if err != nil {
-		panic(err) // of maps, slices, strings and numbers
-	}
-	return text
-}
-
-func readReservation(body []byte) (r reservation, err error) {
-	if err = json.Unmarshal(body, &r); err != nil {
-		err = fmt.Errorf("%w: a stored hold can't be read: %w", ErrStoreUnavailable, err)
-	}
-	return r, err
 }
 
 // Extend has the hold expire no earlier than ttl from now, up to [MaxHoldLife] after it began. One that is closed or has

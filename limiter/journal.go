@@ -3,26 +3,31 @@ package limiter
 import (
 	"slices"
 	"sync"
+	"unsafe"
+
+	"github.com/permitd/permitd/limiter/internal/size"
 )
 
-// journal is what was granted in an outage and has not been charged where all instances see it.
+// journal is what was granted in an outage and has not been charged where all instances see it. What it keeps counts in memory
+// with the debts that it will become, so that handing over needs no more.
 type journal struct {
-	mu sync.Mutex
+	memory *Memory
+	mu     sync.Mutex
 	page
-	closed map[string]bool // permits that were closed here
+	closed map[string]Instant // permits that were closed here, and until when their records are kept
 }
 
 // page is what was written down in a journal since it was last taken.
 type page struct {
 	counters map[tallied]*charged
-	holds    map[string]*Ask // by permit id: that were not closed
-	once     map[string]*Ask // by onceID: of grants without a hold
+	holds    map[string]noted // by permit id: that were not closed
+	once     map[string]noted // by onceID: of grants without a hold
 }
 
 // tallied is a counter that was charged.
 type tallied struct{ limit, subject, model string }
 
-func (l reservedLine) tallied() tallied { return tallied{l.Limit, l.Subject, l.Model} }
+func (l *reservedLine) tallied() tallied { return tallied{l.Limit, l.Subject, l.Model} }
 
 // charged is how much was charged to a counter, and how to come by it: an ask's key and pool, and the line.
 type charged struct {
@@ -31,46 +36,111 @@ type charged struct {
 	units       int64
 }
 
+// noted is an ask that was granted, and the bytes that are taken for it.
+type noted struct {
+	ask   *Ask
+	bytes int64
+}
+
+// bytes is what a counter takes that was charged, or the debt that it becomes.
+func (c *charged) bytes() int64 {
+	return size.Alloc(int(unsafe.Sizeof(*c))) + size.MapEntry(int(unsafe.Sizeof(tallied{})+unsafe.Sizeof(c))) +
+		size.Text(c.line.Subject) + size.Text(c.line.Model) + size.Text(c.keyID) + size.Text(c.pool)
+}
+
+// notedBytes is what is taken for an ask: its place in the journal, and the debt that it becomes.
+func notedBytes(a *Ask, id string, r *reservation) int64 {
+	_, bytes := newDebt(r)
+	return bytes + a.bytes() + size.Text(id) + size.MapEntry(int(unsafe.Sizeof("")+unsafe.Sizeof(noted{})))
+}
+
+// bytes is what an ask takes that is kept.
+func (a *Ask) bytes() int64 {
+	n := size.Alloc(int(unsafe.Sizeof(*a))) + a.Cost.bytes()
+	for _, s := range []string{a.Provider, a.KeyID, a.Model, a.IdempotencyKey, a.Caller} {
+		n += size.Text(s)
+	}
+	return n
+}
+
+func (c Costs) bytes() int64 {
+	n := size.Alloc(len(c) * int(unsafe.Sizeof(Cost{})))
+	for _, k := range c {
+		n += size.Text(k.Unit)
+	}
+	return n
+}
+
+// room takes the bytes that noting a charge may need, and returns how many those are. They are given back when that is done.
+func (j *journal) room(a *attempt, r *reservation) (bytes int64, ok bool) {
+	if a.ask.DryRun {
+		return 0, true
+	}
+	j.mu.Lock()
+	for i := range r.Lines {
+		l := &r.Lines[i]
+		if j.counters[l.tallied()] == nil && a.tallies(l, i) {
+			bytes += (&charged{r.KeyID, r.Pool, *l, 0}).bytes()
+		}
+	}
+	j.mu.Unlock()
+	if a.charge.Hold != nil || a.charge.Once != nil {
+		bytes += notedBytes(a.ask, a.charge.PermitID, r)
+	}
+	return bytes, j.memory.Take(bytes)
+}
+
+// tallies reports whether a line is of a counter that has to be charged elsewhere too.
+func (a *attempt) tallies(l *reservedLine, i int) bool {
+	return l.Cost > 0 && a.charge.Lines[i].Terms.Limit.Kind != KindConcurrency
+}
+
 // note writes down what was granted.
 func (j *journal) note(a *attempt, r *reservation) {
-	ask := *a.ask
-	ask.Cost = slices.Clone(ask.Cost)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.counters == nil {
-		j.page = page{map[tallied]*charged{}, map[string]*Ask{}, map[string]*Ask{}}
+		j.page = page{map[tallied]*charged{}, map[string]noted{}, map[string]noted{}}
 	}
-	for i, l := range r.Lines {
-		if l.Cost > 0 && a.charge.Lines[i].Terms.Limit.Kind != KindConcurrency {
-			j.add(r, l, l.Cost)
+	for i := range r.Lines {
+		if l := &r.Lines[i]; a.tallies(l, i) {
+			j.memory.Add(j.add(r, l, l.Cost))
 		}
 	}
-	switch {
-	case a.charge.Hold != nil:
-		j.holds[a.charge.PermitID] = &ask
-	case a.charge.Once != nil:
-		j.once[a.charge.Once.ID] = &ask
+	in, id := j.holds, a.charge.PermitID
+	if a.charge.Hold == nil {
+		if a.charge.Once == nil {
+			return
+		}
+		in, id = j.once, a.charge.Once.ID
 	}
+	ask := *a.ask
+	ask.Cost = slices.Clone(ask.Cost)
+	in[id] = noted{&ask, notedBytes(&ask, id, r)}
+	j.memory.Add(in[id].bytes)
 }
 
-// add charges units more, or less, to a counter.
-func (p *page) add(r *reservation, l reservedLine, units int64) {
+// add charges units more, or less, to a counter, and returns the bytes that takes.
+func (p *page) add(r *reservation, l *reservedLine, units int64) (bytes int64) {
 	at := l.tallied()
 	ct := p.counters[at]
 	if ct == nil {
-		ct = &charged{keyID: r.KeyID, pool: r.Pool, line: l}
+		ct = &charged{keyID: r.KeyID, pool: r.Pool, line: *l}
 		p.counters[at] = ct
+		bytes = ct.bytes()
 	}
 	ct.units += units
+	return bytes
 }
 
-// closing takes in what closing a hold here did to its counters.
-func (p *page) closing(h *Hold, r *reservation) {
-	for i, l := range r.Lines {
+// closing takes in what closing a hold here did to its counters, and returns the bytes that takes.
+func (p *page) closing(h *Hold, r *reservation) (bytes int64) {
+	for i := range r.Lines {
 		if n := h.Changes[i].Adjusted; n != 0 {
-			p.add(r, l, n)
+			bytes += p.add(r, &r.Lines[i], n)
 		}
 	}
+	return bytes
 }
 
 // take is what was written down since it was last taken.
@@ -86,7 +156,13 @@ func (j *journal) take() page {
 func (j *journal) has(permitID string) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.holds[permitID] != nil || j.closed[permitID]
+	return j.mine(permitID)
+}
+
+// mine is has. The lock is held.
+func (j *journal) mine(permitID string) bool {
+	_, closed := j.closed[permitID]
+	return closed || j.holds[permitID].ask != nil
 }
 
 // amended says how a hold is that was closed or extended here, and returns whether that counts: not when it was handed over
@@ -94,25 +170,56 @@ func (j *journal) has(permitID string) bool {
 func (j *journal) amended(permitID string, h *Hold, r *reservation) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.holds[permitID] != nil && h != nil && h.Status != HoldOpen {
+	if n := j.holds[permitID]; n.ask != nil && h != nil && h.Status != HoldOpen {
 		delete(j.holds, permitID)
-		j.close(permitID)
-		j.closing(h, r)
+		j.close(permitID, h)
+		j.memory.Add(j.closing(h, r) - n.bytes)
 	}
-	return j.holds[permitID] != nil || j.closed[permitID]
+	return j.mine(permitID)
 }
 
 // wasClosed says that a hold that was taken turned out to be closed here.
-func (j *journal) wasClosed(permitID string) {
+func (j *journal) wasClosed(permitID string, h *Hold) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.close(permitID)
+	j.close(permitID, h)
 }
 
-// close remembers a permit that was closed. The lock is held.
-func (j *journal) close(permitID string) {
+// closedBytes is what a permit takes that was closed here.
+func closedBytes(permitID string) int64 {
+	return size.Text(permitID) + size.MapEntry(int(unsafe.Sizeof(permitID)+unsafe.Sizeof(Instant(0))))
+}
+
+// forgetAtATime is how many of the permits that were closed are looked at when there is one more.
+const forgetAtATime = 4
+
+// close remembers a permit that was closed, until its record is gone. The lock is held.
+func (j *journal) close(permitID string, h *Hold) {
 	if j.closed == nil {
-		j.closed = map[string]bool{}
+		j.closed = map[string]Instant{}
 	}
-	j.closed[permitID] = true
+	looked := 0
+	for id, until := range j.closed { // begins anywhere
+		if until <= h.Seen {
+			delete(j.closed, id)
+			j.memory.Add(-closedBytes(id))
+		}
+		if looked++; looked == forgetAtATime {
+			break
+		}
+	}
+	if _, was := j.closed[permitID]; !was {
+		j.memory.Add(closedBytes(permitID))
+	}
+	j.closed[permitID] = h.Expires.Later(h.Keep)
+}
+
+// drop gives back what is taken for permits that were closed.
+func (j *journal) drop() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for id := range j.closed {
+		j.memory.Add(-closedBytes(id))
+	}
+	j.closed = nil
 }

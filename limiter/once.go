@@ -3,7 +3,6 @@ package limiter
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -22,19 +21,22 @@ type Once struct {
 	// Body is what the answer is made from, the same for two asks that are charged the same. Only this package reads it.
 	// nil: remember nothing.
 	Body []byte
+	// Shared is how much of the beginning of Body is the same for all charges of the same limits, so that a store may keep it
+	// once.
+	Shared int
 }
 
 // Grant is what a store remembers of a charge that was granted under a [Once].
 type Grant struct {
 	Now      Instant // the store's time of the decision
-	PermitID string  // of the charge
+	PermitID string  // of the charge, if it has a hold
 	Ask      string
 	Body     []byte
 	Lines    []GrantLine // in order
 }
 
-// GrantLine is how a line stood after it was charged, and whether its cost fit. A store may mix up Part and Mark: one of
-// them matters for each kind of limit.
+// GrantLine is how a line stood after it was charged, and whether its cost fit. Of the state a store keeps Used, and Part or Mark:
+// one of them matters for each kind of limit, and it may mix them up.
 type GrantLine struct {
 	State State
 	Fits  bool
@@ -63,35 +65,6 @@ func (a *Ask) digest() string {
 	return digest(parts...)
 }
 
-// grantBody is the body of a Once: with the states of the lines, all that the decision said.
-type grantBody struct {
-	TTL      time.Duration `json:"ttl,omitempty"` // of the hold, if there is one
-	Pool     string        `json:"pool,omitempty"`
-	Revision int64         `json:"revision"`
-	Ignored  []string      `json:"ignored,omitempty"`
-	Units    []string      `json:"units,omitempty"` // unknown ones
-	Model    bool          `json:"model,omitempty"` // it is unknown
-	Lines    []grantedLine `json:"lines"`
-	Counters string        `json:"counters"` // a digest of those of the lines
-}
-
-type grantedLine struct {
-	Name      string        `json:"name"`
-	Scope     Scope         `json:"scope"`
-	Kind      Kind          `json:"kind"`
-	Unit      string        `json:"unit"`
-	Mode      Mode          `json:"mode"`
-	Model     string        `json:"model,omitempty"`
-	Amount    int64         `json:"amount"`
-	Burst     int64         `json:"burst"`
-	Per       time.Duration `json:"per,omitempty"`
-	Rate      Rate          `json:"rate,omitzero"`
-	Window    Window        `json:"window,omitzero"`
-	Cost      int64         `json:"cost"`
-	Unweighed bool          `json:"unweighed,omitempty"` // the ask named no unit of the limit
-	Other     bool          `json:"other,omitempty"`
-}
-
 // once asks for the charge to be granted once, if the ask has an idempotency key.
 func (a *attempt) once() {
 	a.charge.Once = nil
@@ -104,31 +77,19 @@ func (a *attempt) once() {
 		return
 	}
 	b := grantBody{Pool: c.Pool, Revision: a.policy.record.Revision, Ignored: a.ignored, Units: a.unknownUnits, Model: a.unknownModel}
-	keep := minOnceKept
+	c.Once.Keep = minOnceKept
 	if c.Hold != nil {
 		b.TTL = c.Hold.TTL
-		keep = max(keep, c.Hold.TTL)
+		c.Once.Keep = max(c.Once.Keep, c.Hold.TTL)
 	}
-	var counters []string
+	counters := make([]string, 0, 3*len(c.Lines))
+	b.Lines = make([]grantedLine, len(c.Lines))
 	for i := range c.Lines {
-		l := &c.Lines[i]
-		limit := l.Terms.Limit
-		line := grantedLine{
-			limit.Name, limit.Scope, limit.Kind, limit.Unit, limit.Mode, l.Model, limit.Amount, limit.Burst, limit.Per, Rate{},
-			l.Window, l.Cost, l.Unweighed, l.other(),
-		}
-		if limit.Kind == KindRate {
-			line.Rate = l.Terms.Schedule.current().Rate
-		}
-		b.Lines = append(b.Lines, line)
-		counters = append(counters, l.Terms.Counter, l.Subject, l.Model)
+		b.Lines[i] = c.Lines[i].granted()
+		counters = append(counters, c.Lines[i].Terms.Counter, c.Lines[i].Subject, c.Lines[i].Model)
 	}
 	b.Counters = digest(counters...)
-	body, err := json.Marshal(b)
-	if err != nil {
-		panic(err) // of strings and numbers
-	}
-	c.Once.Keep, c.Once.Body = keep, body
+	c.Once.Body, c.Once.Shared = b.body()
 }
 
 // repeat is the decision of an earlier ask with the same idempotency key.
@@ -136,9 +97,9 @@ func (a *attempt) repeat(g *Grant) (*Decision, error) {
 	if g.Ask != a.ask.digest() {
 		return nil, ErrIdempotencyMismatch
 	}
-	var b grantBody
-	if err := json.Unmarshal(g.Body, &b); err != nil || len(b.Lines) != len(g.Lines) {
-		return nil, fmt.Errorf("%w: a stored grant can't be read: %v", ErrStoreUnavailable, err)
+	b, ok := readGrantBody(g.Body)
+	if !ok || len(b.Lines) != len(g.Lines) {
+		return nil, fmt.Errorf("%w: a stored grant can't be read", ErrStoreUnavailable)
 	}
 	d := &Decision{
 		Provider: a.ask.Provider, KeyID: a.ask.KeyID, Pool: b.Pool, Revision: b.Revision,

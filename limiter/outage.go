@@ -148,9 +148,12 @@ func (c *Coordinator) outage(provider string, p *policyView, cause error) *outag
 	for {
 		v, ok := c.outages.Load(provider)
 		if !ok {
-			o := &outage{}
+			o := &outage{journal: journal{memory: c.memory}}
 			o.store = c.makeStandIn(func() Instant { return o.now(c) })
-			v, _ = c.outages.LoadOrStore(provider, o)
+			var lost bool
+			if v, lost = c.outages.LoadOrStore(provider, o); lost {
+				discard(o.store)
+			}
 		}
 		if o := v.(*outage); o.begin(c, provider, p, cause) {
 			return o
@@ -188,8 +191,19 @@ func (o *outage) isOn() bool {
 func (o *outage) tidy() bool {
 	o.deciding.Lock()
 	defer o.deciding.Unlock()
-	o.gone = !o.on && time.Since(o.since) > outageKept
+	if !o.gone && !o.on && time.Since(o.since) > outageKept {
+		o.gone = true
+		o.journal.drop()
+		discard(o.store)
+	}
 	return o.gone
+}
+
+// discard has a store give back the memory that it takes, if it can.
+func discard(store Store) {
+	if s, ok := store.(interface{ Discard() }); ok {
+		s.Discard()
+	}
 }
 
 // now is the time by which is decided here.
@@ -263,6 +277,12 @@ func (o *outage) try(c *Coordinator, policy *policyView, a *attempt) bool {
 			return true
 		}
 	}
+	bytes, ok := o.journal.room(a, &granted)
+	if !ok {
+		a.err = fmt.Errorf("%w: no memory is free for what has to be charged when the store answers again", ErrOverloaded)
+		return true
+	}
+	defer c.memory.Add(-bytes)
 	o.store.Decide(context.Background(), []*Charge{&a.charge})
 	if !c.conclude(context.Background(), a) {
 		a.err = fmt.Errorf("%w: the clock does not stand still for long enough", ErrOverloaded)
@@ -290,7 +310,7 @@ func (o *outage) place(c *Coordinator) place {
 func (o *outage) amend(ctx context.Context, c *Coordinator, k *Closing, actual Costs) (h *Hold, r *reservation, err error, here bool) {
 	o.deciding.RLock()
 	defer o.deciding.RUnlock()
-	if !o.journal.has(k.PermitID) {
+	if o.gone || !o.journal.has(k.PermitID) {
 		return nil, nil, nil, false
 	}
 	h, r, err = c.amendAt(ctx, o.place(c), k, actual)

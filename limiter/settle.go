@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -120,7 +119,7 @@ func (c *Coordinator) amendAt(ctx context.Context, at place, k *Closing, actual 
 		return &h, &r, err
 	}
 	if r.Ignored = r.ignoredBy(actual); len(r.Ignored) > 0 {
-		k.Body = r.body()
+		k.Body, k.Shared = r.body()
 	}
 	now := h.Seen
 	for range maxRounds {
@@ -206,7 +205,7 @@ func (k known) termsOf(l *reservedLine) *Terms {
 		return nil
 	}
 	t := k.terms(i)
-	same := t.Limit.Scope == l.Scope && t.Limit.PerModel == (l.Model != "") && maps.Equal(t.Limit.Counts.byUnit(), l.Counts)
+	same := t.Limit.Scope == l.Scope && t.Limit.PerModel == (l.Model != "") && slices.Equal(t.Limit.Counts, l.Counts)
 	if t.Counter != l.Counter && !same {
 		return nil
 	}

@@ -43,13 +43,14 @@ func (w Weights) String() string {
 	return strings.Join(parts, ",")
 }
 
-// byUnit is w as a map.
-func (w Weights) byUnit() map[string]int64 {
-	m := make(map[string]int64, len(w))
+// of is the weight of a unit, 0 if it is not weighed.
+func (w Weights) of(unit string) int64 {
 	for _, k := range w {
-		m[k.Unit] = k.Weight
+		if k.Unit == unit {
+			return k.Weight
+		}
 	}
-	return m
+	return 0
 }
 
 // names reports whether a unit is weighed.

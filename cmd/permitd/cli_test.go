@@ -59,6 +59,10 @@ func TestUsageErrors(t *testing.T) {
 		{env: "PERMITD_LOG_LEVEL=loud", want: `PERMITD_LOG_LEVEL (--log-level) "loud": must be debug, info, warn or error`},
 		{args: "--log-format xml", want: `--log-format "xml": must be text or json`},
 		{env: "PERMITD_LOG_FORMAT=xml", want: `PERMITD_LOG_FORMAT (--log-format) "xml": must be text or json`},
+		{args: "--max-memory 1MiB", want: `--max-memory "1MiB": must be a size of at least 16MiB, such as 512MiB or 2GiB`},
+		{args: "--max-memory=-1GiB", want: `--max-memory "-1GiB": must be a size`},
+		{args: "--max-memory 99999999999999999999", want: `--max-memory "99999999999999999999": must be a size`},
+		{env: "PERMITD_MAX_MEMORY=much", want: `PERMITD_MAX_MEMORY (--max-memory) "much": must be a size`},
 		{args: "--drain-delay 5", want: `--drain-delay "5": must be a duration from 0s to 1h, such as 5s`},
 		{args: "--drain-delay=-5s", want: `--drain-delay "-5s": must be a duration from 0s to 1h, such as 5s`},
 		{args: "--drain-delay 2h", want: `--drain-delay "2h": must be a duration from 0s to 1h, such as 5s`},
@@ -145,6 +149,7 @@ func TestHelp(t *testing.T) {
 		"--insecure-no-auth", "PERMITD_INSECURE_NO_AUTH default: false",
 		"--policies", "PERMITD_POLICIES", "--drain-delay", "PERMITD_DRAIN_DELAY", "default: 0s",
 		"--idle-timeout", "PERMITD_IDLE_TIMEOUT", "default: 11m", "--max-connections", "PERMITD_MAX_CONNECTIONS", "default: 10000",
+		"--max-memory", "PERMITD_MAX_MEMORY",
 		"--log-level", "PERMITD_LOG_LEVEL", "default: info", "--log-format", "PERMITD_LOG_FORMAT", "default: text",
 	} {
 		if !strings.Contains(stdout, want) {

@@ -46,12 +46,15 @@ func serve(ctx context.Context, cfg *config, hangup <-chan os.Signal, stdout io.
 	for _, w := range cfg.policies.Warnings {
 		cfg.log.Warn("policies", "file", w.File, "line", w.Line, "warning", w.Message)
 	}
-	store, end, err := openStore(cfg)
+	cfg.memory.warn(cfg.log)
+	memory := limiter.NewMemory(cfg.memory.records)
+	store, end, err := openStore(cfg, memory)
 	if err != nil {
 		return err
 	}
 	defer end()
-	coordinator := limiter.New(store, limiter.StandIn(standIn), limiter.MinInstances(cfg.minInstances), limiter.Log(cfg.log))
+	coordinator := limiter.New(store, limiter.StandIn(standIn(memory)), limiter.Within(memory),
+		limiter.MinInstances(cfg.minInstances), limiter.Log(cfg.log))
 	joined, err := joinAtStart(ctx, cfg, store, coordinator)
 	if err != nil {
 		return err
@@ -69,6 +72,7 @@ func serve(ctx context.Context, cfg *config, hangup <-chan os.Signal, stdout io.
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	defer stop()
+	beside.Go(func() { cfg.memory.collect(serving, memory) })
 	beside.Go(func() {
 		if joined || joinLater(serving, cfg, store, coordinator) {
 			coordinator.Attend(serving, moduleVersion())

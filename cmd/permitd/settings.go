@@ -26,6 +26,7 @@ type config struct {
 	policies       *policyfile.File
 	minInstances   int
 	instancesKnown bool // minInstances was given
+	memory         memory
 	drainDelay     time.Duration
 	idleTimeout    time.Duration
 	connections    int // at most
@@ -56,6 +57,9 @@ func (c *serveCommand) config(given settings, stderr io.Writer) (*config, error)
 		return nil, given.bad("min-instances", c.MinInstances, "must be a whole number from 1 to 10000")
 	}
 	cfg.instancesKnown = given.set("min-instances")
+	if cfg.memory, err = readMemory(given, c.MaxMemory); err != nil {
+		return nil, err
+	}
 	if cfg.certificates, err = c.certificates(given, cfg.log); err != nil {
 		return nil, err
 	}

@@ -21,10 +21,10 @@ import (
 const startPatience = 2 * time.Second
 
 // openStore opens the store that the settings ask for, which need not answer yet. Call end when it is no longer used.
-func openStore(cfg *config) (store limiter.Store, end func(), err error) {
+func openStore(cfg *config, memory *limiter.Memory) (store limiter.Store, end func(), err error) {
 	if cfg.redis.URL == "" {
 		cfg.log.Info("using the embedded in-memory store: counters and tuning are lost at exit")
-		return memstore.New(memstore.Options{}), func() {}, nil
+		return memstore.New(memstore.Options{Memory: memory}), func() {}, nil
 	}
 	s, err := redisstore.Connect(cfg.redis, redisstore.Options{Prefix: cfg.redisPrefix, Logger: cfg.log})
 	if err != nil {
@@ -33,12 +33,11 @@ func openStore(cfg *config) (store limiter.Store, end func(), err error) {
 	return s, func() { s.Close() }, nil
 }
 
-// maxStandIn bounds what decides for one provider while Redis is away, to about 250 MB of counters.
-const maxStandIn = 1 << 20
-
-// standIn is what decides while Redis is away.
-func standIn(clock func() limiter.Instant) limiter.Store {
-	return memstore.New(memstore.Options{Clock: clock, MaxCounters: maxStandIn})
+// standIn makes what decides while Redis is away.
+func standIn(memory *limiter.Memory) func(clock func() limiter.Instant) limiter.Store {
+	return func(clock func() limiter.Instant) limiter.Store {
+		return memstore.New(memstore.Options{Clock: clock, Memory: memory})
+	}
 }
 
 // joinAtStart has the store take part. Where Redis does not answer, permits are answered without it, by the file of policies,
@@ -130,15 +129,16 @@ func away(err error) bool {
 	return errors.Is(err, limiter.ErrStoreUnavailable)
 }
 
-// maxClients is how many clients with failed logins are told apart in memory, of about 250 bytes each.
-const maxClients = 1 << 16
+// clientsMemory bounds what clients with failed logins are told apart in: some 65,000 of them. It is none of --max-memory, so
+// that permits and failed logins don't keep each other out.
+const clientsMemory = 24 << 20
 
 // openThrottle opens what failed logins are counted in, if there are tokens. Call end when it is no longer used.
 func openThrottle(ctx context.Context, cfg *config) (t api.Throttle, end func(), err error) {
 	if cfg.tokens == nil {
 		return nil, func() {}, nil
 	}
-	own := memstore.New(memstore.Options{MaxCounters: maxClients})
+	own := memstore.New(memstore.Options{Memory: limiter.NewMemory(clientsMemory)})
 	opened, err := throttle.New(ctx, own, throttle.Options{Redis: cfg.redis, RedisPrefix: cfg.redisPrefix, Logger: cfg.log})
 	if err != nil {
 		return nil, nil, fmt.Errorf("count failed logins: %w", err)

@@ -11,13 +11,13 @@ func (s *Store) keep(c *limiter.Charge, receipts []limiter.Receipt) {
 	now := c.Outcome.Now
 	h := limiter.Hold{
 		Status: limiter.HoldOpen, Born: now, Expires: now.Later(c.Hold.TTL),
-		Keep: c.Hold.Keep, Body: c.Hold.Body, Receipts: receipts,
+		Keep: c.Hold.Keep, Receipts: receipts,
 	}
 	c.Outcome.Expires = h.Expires
 	shard := s.holds.shard(s.seed, c.PermitID)
 	shard.Lock()
 	defer shard.Unlock()
-	s.count.Add(1 - shard.add(&record[limiter.Hold]{id: c.PermitID, until: keptUntil(&h), value: h}, now))
+	shard.add(c.PermitID, keptUntil(&h), holdHead(&h), c.Hold.Body, c.Hold.Shared, now)
 }
 
 // keptUntil is when the record of a hold goes.
@@ -25,14 +25,22 @@ func keptUntil(h *limiter.Hold) limiter.Instant {
 	return h.Expires.Later(h.Keep)
 }
 
-// seen is a copy of a hold as it stands, if there is one.
-func seen(r *record[limiter.Hold], now limiter.Instant) limiter.Hold {
+// seen is a hold as it stands, if there is one.
+func seen(r *record, now limiter.Instant) limiter.Hold {
 	var h limiter.Hold
 	if r != nil {
-		h = r.value
+		var own string
+		h, own = unpackHold(r)
+		h.Body = []byte(r.shared.String() + own)
 	}
 	h.Seen = now
 	return h
+}
+
+// rewrite writes a hold that has changed, with the body that it had.
+func (s *recordShard) rewrite(r *record, h *limiter.Hold, ownBody string) {
+	r.until = keptUntil(h)
+	s.write(r, string(holdHead(h))+ownBody)
 }
 
 // Hold implements [limiter.Store].
@@ -67,8 +75,12 @@ func (s *Store) CloseHold(ctx context.Context, k *limiter.Closing) {
 	now := s.clock()
 	r := shard.find(k.PermitID, now)
 	k.Outcome = limiter.ClosingOutcome{Verdict: limiter.Granted, Now: now}
-	switch {
-	case r == nil || r.value.Status != limiter.HoldOpen:
+	if r == nil {
+		k.Outcome.Hold.Seen = now
+		return
+	}
+	switch h, own := unpackHold(r); {
+	case h.Status != limiter.HoldOpen:
 	case !current:
 		k.Outcome.Verdict, k.Outcome.Current = limiter.Stale, c.Outcome.Current
 		return
@@ -76,54 +88,56 @@ func (s *Store) CloseHold(ctx context.Context, k *limiter.Closing) {
 		k.Outcome.Verdict = limiter.Late
 		return
 	case k.Status == limiter.HoldOpen:
-		s.extend(k, c, places, r, now)
+		s.extend(k, c, places, &h, now)
+		shard.rewrite(r, &h, own)
 	default:
-		s.settle(k, c, places, r, now)
+		s.settle(k, c, places, &h, now)
+		if k.Body != nil {
+			shard.share(r, k.Body[:k.Shared])
+			own = string(k.Body[k.Shared:])
+		}
+		shard.rewrite(r, &h, own)
 	}
 	k.Outcome.Hold = seen(r, now)
 }
 
-// settle applies a closing to the counters, and notes it in the record.
-func (s *Store) settle(k *limiter.Closing, c *limiter.Charge, places []place, r *record[limiter.Hold], now limiter.Instant) {
+// settle applies a closing to the counters, and notes it in the hold.
+func (s *Store) settle(k *limiter.Closing, c *limiter.Charge, places []place, h *limiter.Hold, now limiter.Instant) {
 	changes := make([]limiter.LineChange, len(k.Lines))
 	for i := range k.Lines {
 		l, at := &k.Lines[i], &places[i]
 		if l.Terms == nil {
 			continue
 		}
+		shard := &s.shards[at.shard]
+		var state limiter.State
+		at.counter, state = shard.find(keyOf(c.Provider, &c.Lines[i]), now)
 		if l.Slots() {
-			if at.counter, _ = s.shards[at.shard].find(keyOf(c.Provider, &c.Lines[i]), now); at.counter != nil {
-				at.counter.free(k.PermitID)
+			if at.counter != nil {
+				shard.free(at.counter, k.PermitID)
 			}
 			continue
 		}
-		var state limiter.State
-		at.counter, state = s.shards[at.shard].find(keyOf(c.Provider, &c.Lines[i]), now)
-		state, changes[i] = l.Change(l.Terms.Advance(state, now, l.Window), r.value.Receipts[i], now)
-		if changes[i].Adjusted == 0 {
-			continue
+		state, changes[i] = l.Change(l.Terms.Advance(state, now, l.Window), h.Receipts[i], now)
+		if changes[i].Adjusted != 0 {
+			shard.set(s.counter(c, places, i), state)
 		}
-		s.counter(c, &c.Lines[i], at).state = state
 	}
-	r.value.Status, r.value.Changes, r.value.Late = k.Status, changes, now >= r.value.Expires
-	if k.Body != nil {
-		r.value.Body = k.Body
-	}
+	h.Status, h.Changes, h.Receipts, h.Late = k.Status, changes, nil, now >= h.Expires
 }
 
 // extend has a hold and its slots expire later.
-func (s *Store) extend(k *limiter.Closing, c *limiter.Charge, places []place, r *record[limiter.Hold], now limiter.Instant) {
-	r.value.Extend(now, k.TTL)
-	r.until = keptUntil(&r.value)
+func (s *Store) extend(k *limiter.Closing, c *limiter.Charge, places []place, h *limiter.Hold, now limiter.Instant) {
+	h.Extend(now, k.TTL)
 	if k.Once != "" {
-		s.remember(k.Provider, k.Once, r.value.Expires, now)
+		s.remember(k.Provider, k.Once, h.Expires, now)
 	}
 	for i := range k.Lines {
-		if !k.Lines[i].Slots() || r.value.Expires <= now {
+		if !k.Lines[i].Slots() || h.Expires <= now {
 			continue
 		}
 		if counter, _ := s.shards[places[i].shard].find(keyOf(c.Provider, &c.Lines[i]), now); counter != nil {
-			counter.keep(k.PermitID, r.value.Expires)
+			counter.keep(k.PermitID, h.Expires)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"context"
 	"hash/maphash"
 	"iter"
+	"math"
 	"math/bits"
 	"sync/atomic"
 	"time"
@@ -22,30 +23,24 @@ import (
 type Options struct {
 	// Clock is the store's time. Default: the system's.
 	Clock func() limiter.Instant
-	// MaxCounters bounds the memory: counters of about 250 bytes, and records of holds and idempotency keys of about a
-	// kilobyte, which are kept for their time even when they are closed. An ask that needs a counter more is answered with
-	// [limiter.ErrOverloaded]; counters that are still owed are never dropped to make room. Default: 4,194,304.
-	MaxCounters int
+	// Memory bounds counters, about 300 bytes each, and records of holds and idempotency keys, about 400 with a few limits, which
+	// are kept for their time even when they are closed. An ask that needs more is answered with [limiter.ErrOverloaded];
+	// counters that hold usage are never dropped to make room. Default: [limiter.DefaultMemory], shared with nobody.
+	Memory *limiter.Memory
 }
 
-const (
-	shardCount         = 256 // what a byte counts
-	defaultMaxCounters = 4 << 20
-	sweepStep          = 2  // counters looked at after each charge, and for each counter that it made
-	sweepHard          = 64 // counters looked at in a shard when there is no room for another,
-	sweepShards        = 16 // and how many shards beside the ask's own
-)
+const shardCount = 256 // what a byte counts
 
 // Store is a [limiter.Store] in memory.
 type Store struct {
 	clock     func() limiter.Instant
-	max       int64
-	count     atomic.Int64  // counters held
+	memory    *limiter.Memory
+	stop      func()        // nobody sweeps it any more
 	hand      atomic.Uint32 // where the search for room goes on
 	seed      maphash.Seed
 	shards    [shardCount]shard
-	holds     records[limiter.Hold]
-	grants    records[limiter.Grant] // by provider and Once
+	holds     records
+	grants    records // by provider and Once
 	names     names
 	documents documents
 }
@@ -57,21 +52,57 @@ func New(o Options) *Store {
 	if o.Clock == nil {
 		o.Clock = func() limiter.Instant { return limiter.InstantOf(time.Now()) }
 	}
-	if o.MaxCounters <= 0 {
-		o.MaxCounters = defaultMaxCounters
+	if o.Memory == nil {
+		o.Memory = limiter.NewMemory(limiter.DefaultMemory)
 	}
-	s := &Store{clock: o.Clock, max: int64(o.MaxCounters), seed: maphash.MakeSeed()}
+	s := &Store{clock: o.Clock, memory: o.Memory, seed: maphash.MakeSeed()}
 	for i := range s.shards {
-		s.shards[i].counters = map[counterKey]*counter{}
+		s.shards[i].memory = o.Memory
 	}
-	s.names.sets = map[namesOf]*noted{}
-	s.holds.init()
-	s.grants.init()
+	s.names.sets, s.names.memory = map[namesOf]*noted{}, o.Memory
+	s.holds.init(o.Memory)
+	s.grants.init(o.Memory)
+	s.stop = o.Memory.Sweeps(s.sweep)
 	return s
 }
 
-// Len is how many counters are held.
-func (s *Store) Len() int { return int(s.count.Load()) }
+// Discard drops all counters, holds and grants, so that their bytes are given back. The store is not used any more.
+func (s *Store) Discard() {
+	s.stop()
+	s.names.Lock()
+	s.names.sweep(math.MaxInt64)
+	s.names.Unlock()
+	all := func(limiter.State, limiter.Instant) bool { return true }
+	for i := range s.shards {
+		shard := &s.shards[i]
+		shard.Lock()
+		shard.sweep(len(shard.counters.items), 0, all)
+		shard.Unlock()
+		for _, of := range []*records{&s.holds, &s.grants} {
+			shard := &of.shards[i]
+			shard.Lock()
+			shard.sweep(len(shard.table.items), math.MaxInt64)
+			shard.Unlock()
+		}
+	}
+}
+
+// Len returns how many counters, holds and grants are kept.
+func (s *Store) Len() (n int) {
+	for i := range s.shards {
+		shard := &s.shards[i]
+		shard.Lock()
+		n += len(shard.counters.items)
+		shard.Unlock()
+		for _, of := range []*records{&s.holds, &s.grants} {
+			shard := &of.shards[i]
+			shard.Lock()
+			n += len(shard.table.items)
+			shard.Unlock()
+		}
+	}
+	return n
+}
 
 // Patience implements [limiter.Store]: nothing here waits for anything but a lock.
 func (s *Store) Patience() time.Duration { return 0 }
@@ -147,32 +178,37 @@ type place struct {
 
 // admit grants or denies, and writes what that changes.
 func (s *Store) admit(c *limiter.Charge, places []place, held shardSet) {
-	missing, granted := 0, true
+	missing, granted, now := 0, true, c.Outcome.Now
 	for i := range c.Lines {
 		l, at := &c.Lines[i], &places[i]
 		var state limiter.State
-		if at.counter, state = s.shards[at.shard].find(keyOf(c.Provider, l), c.Outcome.Now); at.counter == nil && l.Cost > 0 {
+		if at.counter, state = s.shards[at.shard].find(keyOf(c.Provider, l), now); at.counter == nil && l.Cost > 0 {
 			missing++
 		}
-		l.State = l.Terms.Advance(state, c.Outcome.Now, l.Window)
+		l.State = l.Terms.Advance(state, now, l.Window)
 		l.Fits = l.Terms.Fits(l.State, l.Needs())
 		granted = granted && (l.Fits || l.Terms.Limit.Mode == limiter.Shadow)
 	}
 	switch {
 	case !granted:
 		c.Outcome.Verdict = limiter.Denied
-		restamp(c, places)
+		s.restamp(c, places)
+		return
 	case c.DryRun:
 		c.Outcome.Verdict = limiter.Granted
-	case !s.room(c, missing, held):
+		return
+	}
+	most := s.need(c, places)
+	if !s.room(most, now, held) {
 		c.Outcome.Err = limiter.ErrOverloaded
-	default:
-		c.Outcome.Verdict = limiter.Granted
-		s.charge(c, places)
-		s.names.note(c)
-		for i := range held.all() {
-			s.count.Add(-s.shards[i].sweep(sweepStep*(1+missing), c.Outcome.Now, limiter.State.Expired))
-		}
+		return
+	}
+	c.Outcome.Verdict = limiter.Granted
+	s.charge(c, places)
+	s.names.note(c)
+	s.memory.Add(-most) // what was charged has taken its own
+	for i := range held.all() {
+		s.shards[i].sweep(sweepStep*(1+missing), now, limiter.State.Expired)
 	}
 }
 
@@ -188,8 +224,8 @@ func (s *Store) charge(c *limiter.Charge, places []place) {
 			continue
 		}
 		if l.Terms.Limit.Kind == limiter.KindConcurrency {
-			counter := s.counter(c, l, at)
-			counter.take(c.PermitID, l.Cost, c.Outcome.Now.Later(c.Hold.TTL))
+			counter := s.counter(c, places, i)
+			s.shards[at.shard].take(counter, c.PermitID, l.Cost, c.Outcome.Now.Later(c.Hold.TTL))
 			l.State = counter.state
 			continue
 		}
@@ -198,61 +234,33 @@ func (s *Store) charge(c *limiter.Charge, places []place) {
 		if receipts != nil {
 			receipts[i] = limiter.Receipt{Total: l.State.Total, Mark: l.State.Mark, Units: l.State.Total - before}
 		}
-		s.counter(c, l, at).state = l.State
+		s.shards[at.shard].set(s.counter(c, places, i), l.State)
 	}
 	if c.Hold != nil {
 		s.keep(c, receipts)
 	}
 }
 
-// counter is that of a line, made if there is none.
-func (s *Store) counter(c *limiter.Charge, l *limiter.Line, at *place) *counter {
+// counter is that of the i-th line, made if there is none.
+func (s *Store) counter(c *limiter.Charge, places []place, i int) *counter {
+	at := &places[i]
 	if at.counter == nil {
-		at.counter = s.shards[at.shard].add(keyOf(c.Provider, l))
-		s.count.Add(1)
+		var beside *counter
+		if i > 0 {
+			beside = places[i-1].counter
+		}
+		at.counter = s.shards[at.shard].add(keyOf(c.Provider, &c.Lines[i]), beside)
 	}
 	return at.counter
 }
 
 // restamp writes the states of a denied charge that moved.
-func restamp(c *limiter.Charge, places []place) {
+func (s *Store) restamp(c *limiter.Charge, places []place) {
 	for i := range c.Lines {
 		if k := places[i].counter; k != nil && k.state.Moved(c.Lines[i].State) {
-			k.state = c.Lines[i].State
+			s.shards[places[i].shard].set(k, c.Lines[i].State)
 		}
 	}
-}
-
-// room reports whether a charge may make so many more counters, and its records. When memory is short, counters that are
-// spent go at once rather than after their time of grace.
-func (s *Store) room(c *limiter.Charge, counters int, held shardSet) bool {
-	now, more := c.Outcome.Now, int64(counters)
-	if c.Hold != nil {
-		more++
-	}
-	if c.Once != nil {
-		more++
-	}
-	if more == 0 {
-		return true
-	}
-	for i := range held.all() {
-		if s.count.Load()+more <= s.max {
-			return true
-		}
-		s.count.Add(-s.shards[i].sweep(sweepHard, now, limiter.State.Drained))
-	}
-	for range sweepShards {
-		if s.count.Load()+more <= s.max {
-			return true
-		}
-		// Locks are held, so waiting for another out of order could deadlock: a shard that is busy is passed over.
-		if other := &s.shards[s.hand.Add(1)%shardCount]; other.TryLock() {
-			s.count.Add(-other.sweep(sweepHard, now, limiter.State.Drained))
-			other.Unlock()
-		}
-	}
-	return s.count.Load()+more <= s.max
 }
 
 // shardSet are the shards of a charge, a bit for each, so that they can be locked in order.

@@ -6,12 +6,14 @@ import (
 	"time"
 
 	"github.com/permitd/permitd/limiter"
+	"github.com/permitd/permitd/limiter/internal/size"
 )
 
 // names are those that clients chose and that were charged lately. Its lock is taken after those of counters.
 type names struct {
 	sync.Mutex
-	sets map[namesOf]*noted
+	memory *limiter.Memory
+	sets   map[namesOf]*noted
 }
 
 // namesOf are the names of one kind that asks for a provider had.
@@ -34,9 +36,11 @@ func (s *names) at(provider string, n *limiter.Name, now limiter.Instant) *noted
 	set := s.sets[of]
 	switch {
 	case set == nil || set.period != n.Period || set.ends.Later(n.Period) < ends:
+		s.drop(set)
 		set = &noted{now: map[uint64]struct{}{}, next: map[uint64]struct{}{}}
 		s.sets[of] = set
 	case set.ends < ends:
+		s.memory.Add(-nameBytes * int64(len(set.now)))
 		set.now, set.next = set.next, map[uint64]struct{}{}
 	}
 	set.period, set.ends = n.Period, max(set.ends, ends)
@@ -71,7 +75,29 @@ func (s *names) note(c *limiter.Charge) {
 	for i := range c.Names {
 		if n := &c.Names[i]; n.Charge {
 			set := s.at(c.Provider, n, c.Outcome.Now)
+			was := len(set.now) + len(set.next)
 			set.now[n.Hash], set.next[n.Hash] = struct{}{}, struct{}{}
+			s.memory.Add(nameBytes * int64(len(set.now)+len(set.next)-was))
+		}
+	}
+}
+
+// nameBytes is what a name takes in a set.
+var nameBytes = size.MapEntry(8)
+
+// drop gives back what a set takes that is no longer used; it may be nil. The lock is held.
+func (s *names) drop(set *noted) {
+	if set != nil {
+		s.memory.Add(-nameBytes * int64(len(set.now)+len(set.next)))
+	}
+}
+
+// sweep drops the sets that were over before a moment. The lock is held.
+func (s *names) sweep(now limiter.Instant) {
+	for of, set := range s.sets {
+		if set.ends.Later(set.period) <= now {
+			s.drop(set)
+			delete(s.sets, of)
 		}
 	}
 }

@@ -11,20 +11,25 @@ func (s *Store) decideOnce(c *limiter.Charge, current bool, places []place, held
 	defer shard.Unlock()
 	now := c.Outcome.Now
 	if r := shard.find(id, now); r != nil {
-		grant := r.value
-		c.Outcome = limiter.Outcome{Verdict: limiter.Repeated, Now: now, Grant: &grant}
+		c.Outcome = limiter.Outcome{Verdict: limiter.Repeated, Now: now, Grant: unpackGrant(r)}
 		return
 	}
 	s.decideNow(c, current, places, held)
-	if c.Outcome.Verdict != limiter.Granted || c.DryRun || c.Once.Body == nil {
+	if c.Outcome.Verdict != limiter.Granted || !remembered(c) {
 		return
 	}
-	grant := limiter.Grant{Now: now, PermitID: c.PermitID, Ask: c.Once.Ask, Body: c.Once.Body}
-	for i := range c.Lines {
-		grant.Lines = append(grant.Lines, limiter.GrantLine{State: c.Lines[i].State, Fits: c.Lines[i].Fits})
+	grant := limiter.Grant{Now: now, Ask: c.Once.Ask, Lines: make([]limiter.GrantLine, len(c.Lines))}
+	if c.Hold != nil {
+		grant.PermitID = c.PermitID
 	}
-	s.count.Add(1 - shard.add(&record[limiter.Grant]{id: id, until: now.Later(c.Once.Keep), value: grant}, now))
+	for i := range c.Lines {
+		grant.Lines[i] = limiter.GrantLine{State: c.Lines[i].State, Fits: c.Lines[i].Fits}
+	}
+	shard.add(id, now.Later(c.Once.Keep), grantHead(&grant), c.Once.Body, c.Once.Shared, now)
 }
+
+// remembered reports whether a charge is remembered if it is granted.
+func remembered(c *limiter.Charge) bool { return c.Once != nil && c.Once.Body != nil && !c.DryRun }
 
 // remember has a grant be remembered at least until then.
 func (s *Store) remember(provider, once string, until, now limiter.Instant) {

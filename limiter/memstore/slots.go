@@ -2,93 +2,120 @@ package memstore
 
 import (
 	"container/heap"
+	"unsafe"
 
 	"github.com/permitd/permitd/limiter"
+	"github.com/permitd/permitd/limiter/internal/size"
 )
 
 // slots are those of a concurrency limit that are held, by permit. Each leaves when its hold expires, without anybody
-// having to look: whoever reads the counter takes away first what has expired.
+// having to look: whoever reads the counter takes away first what has expired. A counter of which none are held has none.
 type slots struct {
-	held  map[string]slot
-	queue expiries // a moment for each slot, and some for slots that were given back or kept for longer
+	held  dict[string, *slot]
+	queue expiries
 }
 
 type slot struct {
-	n       int64
-	expires limiter.Instant
+	permitID string // the hold's own
+	n        int64
+	expires  limiter.Instant
+	at       int // in the queue
 }
 
-type expiry struct {
-	at       limiter.Instant
-	permitID string
+const (
+	slotsBytes = int64(8*(16+8)+8) + 48 + 8 + int64(unsafe.Sizeof(slots{})) // with a map of the smallest size
+)
+
+var slotBytes = size.Alloc(int(unsafe.Sizeof(slot{}))) + (&dict[string, *slot]{}).entryBytes() + size.SliceEntry(8)
+
+// bytes is what slots take.
+func (s *slots) bytes() int64 {
+	if s == nil {
+		return 0
+	}
+	return slotsBytes + int64(len(s.queue))*slotBytes
 }
 
 // take holds n slots until they expire. The counter is a concurrency limit's.
-func (c *counter) take(permitID string, n int64, expires limiter.Instant) {
+func (s *shard) take(c *counter, permitID string, n int64, expires limiter.Instant) {
+	was := c.slots.bytes()
 	if c.slots == nil {
-		c.slots = &slots{held: map[string]slot{}}
+		c.slots = &slots{}
 	}
-	c.slots.held[permitID] = slot{n, expires}
-	heap.Push(&c.slots.queue, expiry{expires, permitID})
-	c.slots.tidy()
+	held := &slot{permitID: permitID, n: n, expires: expires}
+	c.slots.held.set(permitID, held)
+	heap.Push(&c.slots.queue, held)
 	c.state.Used += n
 	c.state.Mark = max(c.state.Mark, expires)
-}
-
-// tidy makes the queue anew when most of it is about slots that are no longer held, or for longer.
-func (s *slots) tidy() {
-	if len(s.queue) <= 2*len(s.held)+64 {
-		return
-	}
-	s.queue = s.queue[:0]
-	for permitID, slot := range s.held {
-		s.queue = append(s.queue, expiry{slot.expires, permitID})
-	}
-	heap.Init(&s.queue)
+	s.memory.Add(c.slots.bytes() - was)
 }
 
 // free gives the slots of a permit back.
-func (c *counter) free(permitID string) {
-	if c.slots == nil {
-		return
+func (s *shard) free(c *counter, permitID string) {
+	if held := c.slots.of(permitID); held != nil {
+		s.release(c, held)
 	}
-	c.state.Used -= c.slots.held[permitID].n
-	delete(c.slots.held, permitID)
+}
+
+func (s *shard) release(c *counter, held *slot) {
+	was := c.slots.bytes()
+	c.state.Used -= held.n
+	heap.Remove(&c.slots.queue, held.at)
+	if c.slots.held.delete(held.permitID) {
+		c.slots.queue = append(expiries(nil), c.slots.queue...)
+	}
+	if len(c.slots.queue) == 0 {
+		c.slots = nil
+	}
+	s.memory.Add(c.slots.bytes() - was)
 }
 
 // keep has the slots of a permit expire later.
 func (c *counter) keep(permitID string, expires limiter.Instant) {
-	if c.slots == nil || c.slots.held[permitID].n == 0 || c.slots.held[permitID].expires == expires {
+	held := c.slots.of(permitID)
+	if held == nil {
 		return
 	}
-	n := c.slots.held[permitID].n
-	c.free(permitID)
-	c.take(permitID, n, expires)
+	held.expires = expires
+	heap.Fix(&c.slots.queue, held.at)
+	c.state.Mark = max(c.state.Mark, expires)
 }
 
 // expire takes away the slots that have expired.
-func (c *counter) expire(now limiter.Instant) {
-	if c.slots == nil {
-		return
-	}
-	for q := &c.slots.queue; q.Len() > 0 && (*q)[0].at <= now; {
-		e := heap.Pop(q).(expiry)
-		if c.slots.held[e.permitID].expires <= now {
-			c.free(e.permitID)
-		}
+func (s *shard) expire(c *counter, now limiter.Instant) {
+	for c.slots != nil && c.slots.queue[0].expires <= now {
+		s.release(c, c.slots.queue[0])
 	}
 }
 
+// of is what a permit holds, or nil.
+func (s *slots) of(permitID string) *slot {
+	if s == nil {
+		return nil
+	}
+	return s.held.entries[permitID]
+}
+
 // expiries are a heap, the earliest first.
-type expiries []expiry
+type expiries []*slot
 
 func (e expiries) Len() int           { return len(e) }
-func (e expiries) Less(i, j int) bool { return e[i].at < e[j].at }
-func (e expiries) Swap(i, j int)      { e[i], e[j] = e[j], e[i] }
-func (e *expiries) Push(x any)        { *e = append(*e, x.(expiry)) }
+func (e expiries) Less(i, j int) bool { return e[i].expires < e[j].expires }
+func (e expiries) Swap(i, j int) {
+	e[i], e[j] = e[j], e[i]
+	e[i].at, e[j].at = i, j
+}
+
+func (e *expiries) Push(x any) {
+	s := x.(*slot)
+	s.at = len(*e)
+	*e = append(*e, s)
+}
+
 func (e *expiries) Pop() any {
 	last := len(*e) - 1
 	x := (*e)[last]
+	(*e)[last] = nil
 	*e = (*e)[:last]
 	return x
 }

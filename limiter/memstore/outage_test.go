@@ -1,0 +1,144 @@
+package memstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/permitd/permitd/limiter"
+	"github.com/permitd/permitd/limiter/memstore"
+)
+
+// away is a store that can be out of reach.
+type away struct {
+	limiter.Store
+	off atomic.Bool
+}
+
+var errAway = fmt.Errorf("%w: away", limiter.ErrStoreUnavailable)
+
+func (s *away) Decide(ctx context.Context, charges []*limiter.Charge) {
+	if !s.off.Load() {
+		s.Store.Decide(ctx, charges)
+		return
+	}
+	for _, c := range charges {
+		c.Outcome = limiter.Outcome{Err: errAway}
+	}
+}
+
+func (s *away) Hold(ctx context.Context, provider, permitID string) (limiter.Hold, error) {
+	if s.off.Load() {
+		return limiter.Hold{}, errAway
+	}
+	return s.Store.Hold(ctx, provider, permitID)
+}
+
+// instance is a coordinator with a bound of its own.
+type instance struct {
+	*limiter.Coordinator
+	bound *limiter.Memory
+}
+
+func newInstance(store limiter.Store, most int64) instance {
+	bound := limiter.NewMemory(most)
+	standIn := func(clock func() limiter.Instant) limiter.Store {
+		return memstore.New(memstore.Options{Clock: clock, Memory: bound})
+	}
+	return instance{limiter.New(store, limiter.StandIn(standIn), limiter.Within(bound)), bound}
+}
+
+// TestOutagesGiveTheirMemoryBack goes through one with holds that are kept, closed here and closed elsewhere, and with remembered
+// grants: when it is over and done with, nothing is taken any more.
+func TestOutagesGiveTheirMemoryBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &away{Store: memstore.New(memstore.Options{})}
+		one, other := newInstance(store, limiter.DefaultMemory), newInstance(store, limiter.DefaultMemory)
+		ctx, stop := context.WithCancel(t.Context())
+		p, err := limiter.ParsePolicy([]byte(`{"limits":{` + wideLimit + `,` + tenAMinute + `,"slots":{"scope":"key","kind":"concurrency","amount":9}}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := one.PutPolicy(ctx, "openai", p, limiter.Edit{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := other.Acquire(ctx, limiter.Ask{Provider: "openai", Key: "sk", DryRun: true}); err != nil {
+			t.Fatal(err)
+		}
+		store.off.Store(true)
+		for i := range 300 {
+			d, err := one.Acquire(ctx, limiter.Ask{Provider: "openai", Key: "sk-" + strconv.Itoa(i), IdempotencyKey: strconv.Itoa(i % 200)})
+			if err != nil {
+				if errors.Is(err, limiter.ErrIdempotencyMismatch) {
+					continue
+				}
+				t.Fatal(err)
+			}
+			switch i % 3 {
+			case 1:
+				_, err = one.Settle(ctx, d.PermitID, limiter.Costs{{Unit: "requests", Amount: 2}})
+			case 2:
+				_, err = other.Cancel(ctx, d.PermitID)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if one.bound.Used() < 100_000 || other.bound.Used() < 10_000 {
+			t.Errorf("%d and %d bytes are counted in the outage", one.bound.Used(), other.bound.Used())
+		}
+		store.off.Store(false)
+		for _, i := range []instance{one, other} {
+			go i.Attend(ctx, "test")
+		}
+		time.Sleep(20 * time.Minute)
+		if one.bound.Used() != 0 || other.bound.Used() != 0 {
+			t.Errorf("%d and %d bytes are counted when all is over", one.bound.Used(), other.bound.Used())
+		}
+		u, err := one.Usage(ctx, limiter.UsageQuery{Provider: "openai"})
+		if err != nil || u.Limits[0].Used != 67+2*67 {
+			t.Errorf("%+v, %v", u, err)
+		}
+		stop()
+		synctest.Wait()
+	})
+}
+
+// TestForgedPermitsAreBounded: an instance is asked to close permits that another may have granted without the store.
+func TestForgedPermitsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &away{Store: memstore.New(memstore.Options{})}
+		forger, victim := newInstance(store, limiter.DefaultMemory), newInstance(store, 64<<10)
+		p, err := limiter.ParsePolicy([]byte(`{"limits":{` + limitsOf(16, wideQuota) + `}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := forger.PutPolicy(t.Context(), "openai", p, limiter.Edit{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := victim.Acquire(t.Context(), limiter.Ask{Provider: "openai", Key: "sk", DryRun: true}); err != nil {
+			t.Fatal(err)
+		}
+		store.off.Store(true)
+		refused := 0
+		for i := range 200 {
+			d, err := forger.Acquire(t.Context(), limiter.Ask{Provider: "openai", Key: "sk-" + strconv.Itoa(i), Hold: true, TTL: time.Minute})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := victim.Cancel(t.Context(), d.PermitID); errors.Is(err, limiter.ErrOverloaded) {
+				refused++
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if refused < 50 || refused > 190 || victim.bound.Used() > victim.bound.Most() {
+			t.Errorf("%d of 200 refused, %d bytes of %d used", refused, victim.bound.Used(), victim.bound.Most())
+		}
+	})
+}
