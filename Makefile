@@ -1,5 +1,5 @@
-# Everything that CI does is `make ci`, where there is Docker `make compose`, `make faults` and `make rolls`; scripts/test installs what
-# they need and runs them.
+# Everything that CI does is `make ci`, where there is Docker `make compose`, `make faults` and `make rolls`; scripts/test
+# installs what they need and runs them.
 GO          ?= go
 FUZZTIME    ?= 5s
 STATICCHECK  = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2

@@ -89,7 +89,7 @@ func TestBusyConnectionsAreKept(t *testing.T) {
 	const body = `{"provider":"nobody","key":"sk-1"}`
 	busy := []*wire{connect(t, addr), connect(t, addr)}
 	for _, w := range busy {
-		w.send("POST /v1/permits HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: " + length(body) + "\r\n\r\n")
+		w.send(postPermits + length(body) + "\r\n\r\n")
 	}
 	r.server.open(t, 2, 2)
 	third := connect(t, addr)

@@ -44,7 +44,10 @@ func connect(t *testing.T, addr string) *wire {
 	return newWire(t, c)
 }
 
-const getHealth = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+const (
+	getHealth   = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+	postPermits = "POST /v1/permits HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: " // and so on
+)
 
 func (w *wire) send(text string) {
 	w.t.Helper()
@@ -166,7 +169,7 @@ func TestEveryAnswerClosesWhileStopping(t *testing.T) {
 	r := serve(t, s)
 	addr := strings.TrimPrefix(r.url, "http://")
 	before := connect(t, addr)
-	before.send("POST /v1/permits HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: " + length(ask) + "\r\n\r\n" + ask)
+	before.send(postPermits + length(ask) + "\r\n\r\n" + ask)
 	<-store.entered
 	s.MarkStopping()
 	store.release <- struct{}{}
@@ -237,7 +240,8 @@ func TestMultiplexedDrain(t *testing.T) {
 	r.client, r.url = borrowed.Client(), "https"+strings.TrimPrefix(r.url, "http")
 	get := func() (reused bool) {
 		t.Helper()
-		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { reused = i.Reused }})
+		trace := &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { reused = i.Reused }}
+		ctx := httptrace.WithClientTrace(t.Context(), trace)
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url+"/healthz", nil)
 		if err != nil {
 			t.Fatal(err)

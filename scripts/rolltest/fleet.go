@@ -126,7 +126,8 @@ func (f *fleet) startBalancer(ctx context.Context) error {
 		"socket": "$0\n    stats socket " + f.file("haproxy.sock") + " level user", "bind": "    bind " + addr, "workers": workers,
 	} {
 		if len(balancerSettings[name].FindAll(text, -1)) != 1 {
-			return fmt.Errorf("scripts/compose/haproxy.cfg has no line, or several, like %s: correct scripts/rolltest", balancerSettings[name])
+			return fmt.Errorf("scripts/compose/haproxy.cfg has no line, or several, like %s: correct scripts/rolltest",
+				balancerSettings[name])
 		}
 		text = balancerSettings[name].ReplaceAll(text, []byte(line))
 	}

@@ -101,8 +101,10 @@ var errUndecided = errors.New("store-unavailable")
 // post asks for a permit, once. net/http sends it again by itself only where nothing was sent before.
 func post(client *http.Client, url string) error {
 	var used httptrace.GotConnInfo
-	ctx := httptrace.WithClientTrace(context.Background(), &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { used = i }})
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/v1/permits", strings.NewReader(`{"provider":"p","key":"sk-rolls"}`))
+	trace := &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { used = i }}
+	ctx := httptrace.WithClientTrace(context.Background(), trace)
+	body := strings.NewReader(`{"provider":"p","key":"sk-rolls"}`)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/v1/permits", body)
 	if err != nil {
 		return err
 	}
@@ -128,8 +130,9 @@ func post(client *http.Client, url string) error {
 
 // summary is what came of it, in a line.
 func (l *load) summary(took time.Duration) string {
+	seconds := took.Seconds()
 	return fmt.Sprintf("%s: %d asks in %.0f s, %.0f a second, %d failed; %d connections refused, %d not decided in time; slowest %v",
-		l.name, l.asked, took.Seconds(), float64(l.asked)/took.Seconds(), l.failed, l.elsewhere, l.undecided, l.slowest.Round(time.Millisecond))
+		l.name, l.asked, seconds, float64(l.asked)/seconds, l.failed, l.elsewhere, l.undecided, l.slowest.Round(time.Millisecond))
 }
 
 func (l *load) err() error {

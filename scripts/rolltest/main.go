@@ -46,8 +46,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	const name = "scripts/rolls"
 	var o options
 	exited := -1
-	app, err := kong.New(&o, kong.Name(name), kong.Description("Restarts three instances by turns under load: no ask may fail."),
-		kong.Writers(stdout, stderr), kong.Exit(func(code int) { exited = code }), kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 125}))
+	app, err := kong.New(&o, kong.Name(name), kong.Writers(stdout, stderr), kong.Exit(func(code int) { exited = code }),
+		kong.Description("Restarts three instances by turns under load: no ask may fail."),
+		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 125}))
 	if err != nil {
 		panic(err) // the tags of the struct are at fault
 	}
