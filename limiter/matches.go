@@ -10,12 +10,12 @@ import (
 // matchesKept is of how many models a policy remembers which limits are for them: at most 1 KiB each.
 const matchesKept = 1024
 
-// matches tells which limits of a policy are for a model. It remembers the answers, because a policy may have 64 × 256 globs.
-// The zero value is ready.
+// matches tells which limits of a policy are for a model. It remembers the answers, because a policy may have 64 × 256
+// globs. The zero value is ready.
 type matches struct {
 	once sync.Once
-	// known forgets models that were named once before those that are named often, so that a flood of made-up ones displaces
-	// no others.
+	// known forgets models that were named once before those that are named often, so that a flood of made-up ones
+	// displaces no others.
 	known *lru.TwoQueueCache[string, limitSet]
 }
 
@@ -59,8 +59,8 @@ func (v *policyView) applying(model string) (set limitSet) {
 	return set
 }
 
-// showing returns the limits whose usage can be shown: with a model, those that apply to it; without, those of which not
-// each model has a counter of its own.
+// showing returns the limits whose usage can be shown: with a model, those that apply to it; without, those of which
+// not each model has a counter of its own.
 func (v *policyView) showing(model string) (set limitSet) {
 	if model != "" {
 		return v.applying(model)

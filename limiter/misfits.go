@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// Misfits returns the limits whose overrides in the entry do not fit a policy, by name, because that was edited since: they
-// are clamped, or without effect where the policy has no limit of the name in the entry's scope.
+// Misfits returns the limits whose overrides in the entry do not fit a policy, by name, because that was edited since:
+// they are clamped, or without effect where the policy has no limit of the name in the entry's scope.
 func (e *Entry) Misfits(p *Policy) (names []string) {
 	for _, o := range e.Overrides {
 		if o.misfit(e.Kind, p) != "" {
@@ -18,8 +18,8 @@ func (e *Entry) Misfits(p *Policy) (names []string) {
 	return names
 }
 
-// FitEntry returns a stored entry as one that [ParseEntry] takes and that means the same under a policy: overrides that no
-// longer fit are written as what they are clamped to, those without effect are dropped. Both are named.
+// FitEntry returns a stored entry as one that [ParseEntry] takes and that means the same under a policy: overrides
+// that no longer fit are written as what they are clamped to, those without effect are dropped. Both are named.
 func FitEntry(kind EntryKind, doc []byte, p *Policy) (e *Entry, clamped, dropped []string, err error) {
 	if e, err = loadEntry(kind, doc); err != nil {
 		return nil, nil, nil, err
@@ -47,8 +47,8 @@ func FitEntry(kind EntryKind, doc []byte, p *Policy) (e *Entry, clamped, dropped
 	return e, clamped, dropped, err
 }
 
-// asOverride returns the members that an override must have, and must not have, to be this limit. One unit per strict window
-// can't be written as such: two with a burst of one are the same.
+// asOverride returns the members that an override must have, and must not have, to be this limit. One unit per strict
+// window can't be written as such: two with a burst of one are the same.
 func (l *Limit) asOverride() map[string]any {
 	switch l.Kind {
 	case KindRate:
@@ -66,8 +66,8 @@ func (l *Limit) asOverride() map[string]any {
 // misfitsLooked is how many pools and how many keys a write of a policy looks at for overrides that no longer fit.
 const misfitsLooked = 256
 
-// misfits returns the limits that overrides of the first pools and keys of a provider do not fit, given the policy before.
-// It looks only if the edit may have that effect. A failure is logged: the policy is written by then.
+// misfits returns the limits that overrides of the first pools and keys of a provider do not fit, given the policy
+// before. It looks only if the edit may have that effect. A failure is logged: the policy is written by then.
 func (c *Coordinator) misfits(ctx context.Context, before Record, v *policyView, provider string) []string {
 	if before.deleted() {
 		return nil

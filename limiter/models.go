@@ -26,25 +26,25 @@ func (m Models) Match(model string) bool {
 	return included || !anyPlain
 }
 
-// glob matches in time linear in the two lengths: each part between stars is looked for once, after the one before.
+// glob matches in time linear in the two lengths: both ends first, and then each part between two stars once, after the one
+// before.
 func glob(pattern, s string) bool {
 	head, rest, star := strings.Cut(pattern, "*")
 	if !star {
 		return s == pattern
 	}
-	s, ok := strings.CutPrefix(s, head)
-	if !ok {
+	last := strings.LastIndexByte(rest, '*')
+	tail := rest[last+1:]
+	if len(s) < len(head)+len(tail) || !strings.HasPrefix(s, head) || !strings.HasSuffix(s, tail) {
 		return false
 	}
-	for {
-		part, more, star := strings.Cut(rest, "*")
-		if !star { // the last part is anchored at the end
-			return strings.HasSuffix(s, part)
-		}
+	s = s[len(head) : len(s)-len(tail)]
+	for part := range strings.SplitSeq(rest[:max(0, last)], "*") {
 		i := strings.Index(s, part)
 		if i < 0 {
 			return false
 		}
-		s, rest = s[i+len(part):], more
+		s = s[i+len(part):]
 	}
+	return true
 }

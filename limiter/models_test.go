@@ -92,13 +92,13 @@ func TestGlobDoesNotBacktrack(t *testing.T) { // if it did, this would not end
 	}
 }
 
-// manyGlobs is a policy as costly to match as there may be: no glob matches before its last part.
+// manyGlobs is a policy as costly to match as there may be: only the last part of each glob is not found.
 func manyGlobs() string {
 	var limits []string
 	for i := range MaxLimits {
 		globs := make([]string, maxModelPatterns)
 		for j := range globs {
-			globs[j] = fmt.Sprintf(`"%s%d-%d"`, strings.Repeat("*a", maxStars), i, j)
+			globs[j] = fmt.Sprintf(`"%s%d-%d*"`, strings.Repeat("*a", maxStars-1), i, j)
 		}
 		limits = append(limits, fmt.Sprintf(`"l%d":{"scope":"key","kind":"rate","amount":1000000,"per":"1s","models":[%s]}`, i, strings.Join(globs, ",")))
 	}

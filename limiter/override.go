@@ -47,10 +47,11 @@ func (o *Override) misfit(kind EntryKind, p *Policy) string {
 	return fault
 }
 
-// apply returns the limit with the override on top, and why that does not fit, or "". An override that does not fit, because
-// the policy was edited since, is clamped: see [spec.clamp] for a rate. Of a quota and of slots, whose burst is their amount,
-// the amount is the smallest of all that both name; the period of a quota is the longer of both, where a duration stands for
-// the shortest period that is at least as long. The mode always fits, and is the override's.
+// apply returns the limit with the override on top, and why that does not fit, or "". An override that does not fit,
+// because the policy was edited since, is clamped: see [spec.clamp] for a rate. Of a quota and of slots, whose burst
+// is their amount, the amount is the smallest of all that both name; the period of a quota is the longer of both,
+// where a duration stands for the shortest period that is at least as long. The mode always fits, and is the
+// override's.
 func (o *Override) apply(l *Limit) (_ *Limit, fault string) {
 	n := *l
 	n.Mode = cmp.Or(o.Mode, l.Mode)
@@ -101,8 +102,8 @@ func (s spec) over(o spec) (_ spec, fault string) {
 	return n, ""
 }
 
-// clamp returns what a rate becomes for an override that does not fit it. It is never wider than the rate nor than what the
-// override names, in amount, burst and speed alike:
+// clamp returns what a rate becomes for an override that does not fit it. It is never wider than the rate nor than
+// what the override names, in amount, burst and speed alike:
 //
 //   - amount is the smaller of both, per the longer; a calendar period counts as its length.
 //   - burst is the smaller of both, and at most the new amount.

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// zoneinfo is the IANA database as Go distributes it (lib/time/zoneinfo.zip of its tree; `make zones` brings it up to date).
+// zoneinfo is the IANA database as Go distributes it (lib/time/zoneinfo.zip of its tree; `make zones` brings it up to
+// date).
 //
 // [time.LoadLocation] won't do: it prefers the database of the machine, whose names and clock changes differ from one
 // machine to the next, so that two instances could disagree on when a day ends.

@@ -201,10 +201,10 @@ func TestKeyID(t *testing.T) {
 func TestCheck(t *testing.T) {
 	good := file(t, "good.yaml", goodPolicies)
 	code, stdout, stderr := call(t, "", "check", good)
-	if code != 0 || stdout != good+": ok, 2 providers, 2 limits\n" {
+	if code != 0 || stdout != good+": ok, 2 providers, 3 limits\n" {
 		t.Errorf("exit %d, %q, %q", code, stdout, stderr)
 	}
-	if !strings.HasPrefix(stderr, good+":4: warning: ") { // key-rpm admits 61 in a minute
+	if !strings.HasPrefix(stderr, good+":6: warning: ") || strings.Count(stderr, "\n") != 1 { // rps admits 2000 in a second, and nobody said so
 		t.Errorf("warnings %q", stderr)
 	}
 	one := file(t, "one.yaml", "providers:\n  a:\n    limits:\n      rpd: {scope: key, kind: quota, amount: 1, per: day}\n")

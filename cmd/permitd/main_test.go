@@ -41,6 +41,7 @@ const goodPolicies = `providers:
     limits:
       key-rpm: {scope: key, kind: rate, amount: 60, per: 1m, burst: 1}
       rpd:     {scope: pool, kind: quota, amount: 1000, per: day}
+      rps:     {scope: pool, kind: rate, amount: 1000, per: 1s}
   other:
     limits: {}
 `

@@ -40,8 +40,8 @@ func (n *bench) unreadable(err error, parts ...string) {
 	}
 }
 
-// testUnreadablePolicy: an instance that can't read a policy decides nothing there, by an older one neither, goes on with
-// the other providers, and takes over what it can read again.
+// testUnreadablePolicy: an instance that can't read a policy decides nothing there, by an older one neither, goes on
+// with the other providers, and takes over what it can read again.
 func testUnreadablePolicy(t *testing.T, b Backend) {
 	n := newBench(t, b, onePerMinute)
 	ctx := context.Background()
