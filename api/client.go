@@ -12,15 +12,15 @@ import (
 
 // Throttle counts failed logins by the client that they come from.
 type Throttle interface {
-	// Failed notes that a client presented a token that is not known. It returns how long the client has to wait before the
-	// next is looked into, 0 if it need not. It answers soon, whatever it counts with.
+	// Failed notes that a client presented a token that is not known. It returns how long the client has to wait before
+	// the next is looked into, 0 if it need not. It answers soon, whatever it counts with.
 	Failed(ctx context.Context, client string) time.Duration
 }
 
-// clientIP finds out who made a request. That is the peer of the connection, or, where the peer is one of these proxies,
-// whom X-Forwarded-For or Forwarded (RFC 7239) name: of the addresses there the nearest that is not such a proxy itself. A
-// proxy adds to one of the headers and may pass on the other as it came from the client, so where there are both they
-// have to agree, or else neither is believed. Nothing else in a request is.
+// clientIP finds out who made a request. That is the peer of the connection, or, where the peer is one of these
+// proxies, whom X-Forwarded-For or Forwarded (RFC 7239) name: of the addresses there the nearest that is not such a
+// proxy itself. A proxy adds to one of the headers and may pass on the other as it came from the client, so where there
+// are both they have to agree, or else neither is believed. Nothing else in a request is.
 func clientIP(proxies []netip.Prefix) echo.IPExtractor {
 	trusted := make(prefixes, len(proxies))
 	for i, p := range proxies {
@@ -84,8 +84,8 @@ func unmapped(p netip.Prefix) netip.Prefix {
 }
 
 // client follows a chain of forwarded addresses, the nearest first, from a trusted peer to the first that is no trusted
-// proxy. Where the chain ends before, or goes on with what is no address, it is the last proxy that is known: its clients
-// can't be told apart. ok is false where there is no chain.
+// proxy. Where the chain ends before, or goes on with what is no address, it is the last proxy that is known: its
+// clients can't be told apart. ok is false where there is no chain.
 func (t prefixes) client(peer netip.Addr, chain func(yield func(node string) bool)) (client netip.Addr, ok bool) {
 	client = peer
 	for node := range chain {
@@ -101,8 +101,8 @@ func (t prefixes) client(peer netip.Addr, chain func(yield func(node string) boo
 	return client, ok
 }
 
-// clientOf returns the name under which the failures of an address are counted. Who has one IPv6 address usually has all
-// of its /64, so these count as one.
+// clientOf returns the name under which the failures of an address are counted. Who has one IPv6 address usually has
+// all of its /64, so these count as one.
 func clientOf(address string) string {
 	ip, ok := parseAddr(address)
 	if !ok {

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// The headers in which proxies say for whom they ask. Each proxy appends the address that it was asked from, to the last
-// line or in a line of its own, so that the last is what the nearest proxy saw. What is before that may be forged, and is
-// looked at only where the nearest saw another trusted proxy.
+// The headers in which proxies say for whom they ask. Each proxy appends the address that it was asked from, to the
+// last line or in a line of its own, so that the last is what the nearest proxy saw. What is before that may be forged,
+// and is looked at only where the nearest saw another trusted proxy.
 
 // nearestOfXFF yields the entries of X-Forwarded-For, the last first. Empty ones are left out.
 func nearestOfXFF(lines []string) func(yield func(node string) bool) {
@@ -28,8 +28,9 @@ func nearestOfXFF(lines []string) func(yield func(node string) bool) {
 	}
 }
 
-// nearestOfForwarded yields the parameter for of the elements of Forwarded, the last first, and "" for an element without
-// one. A line that is malformed yields "" once: in it an element of the proxy's can't be told from one of the client's.
+// nearestOfForwarded yields the parameter for of the elements of Forwarded, the last first, and "" for an element
+// without one. A line that is malformed yields "" once: in it an element of the proxy's can't be told from one of the
+// client's.
 func nearestOfForwarded(lines []string) func(yield func(node string) bool) {
 	return func(yield func(string) bool) {
 		for _, line := range slices.Backward(lines) {
@@ -46,9 +47,9 @@ func nearestOfForwarded(lines []string) func(yield func(node string) bool) {
 	}
 }
 
-// parseForwarded reads a line of Forwarded: elements separated by commas, each of parameters separated by semicolons, each a
-// name, "=" and a token or a quoted string (RFC 7239, section 4). It returns the parameter for of each element, "" where
-// there is none. ok is false for anything else, and for a parameter that is given twice.
+// parseForwarded reads a line of Forwarded: elements separated by commas, each of parameters separated by semicolons,
+// each a name, "=" and a token or a quoted string (RFC 7239, section 4). It returns the parameter for of each element,
+// "" where there is none. ok is false for anything else, and for a parameter that is given twice.
 func parseForwarded(line string) (nodes []string, ok bool) {
 	node, names := "", []string(nil) // of the element that is being read
 	for {
@@ -79,8 +80,8 @@ func parseForwarded(line string) (nodes []string, ok bool) {
 	}
 }
 
-// cutParameter cuts name=value off a line. The name is in lower case, the value without its quotes. An address with a port
-// or in brackets should be in quotes, and is taken without them too.
+// cutParameter cuts name=value off a line. The name is in lower case, the value without its quotes. An address with a
+// port or in brackets should be in quotes, and is taken without them too.
 func cutParameter(line string) (name, value, rest string, ok bool) {
 	n := tokenLen(line, "")
 	if n == 0 || n == len(line) || line[n] != '=' {
@@ -114,7 +115,8 @@ func cutQuoted(s string) (text, rest string, ok bool) {
 	return "", s, false
 }
 
-// tokenLen returns how many bytes at the beginning of s may be in a token (RFC 9110, section 5.6.2), or are among others.
+// tokenLen returns how many bytes at the beginning of s may be in a token (RFC 9110, section 5.6.2), or are among
+// others.
 func tokenLen(s, others string) int {
 	for i, c := range []byte(s) {
 		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'

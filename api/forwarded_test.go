@@ -70,7 +70,8 @@ var forwardedTests = []struct {
 	{"both, and one is empty", "127.0.0.1/8", []string{"X-Forwarded-For: 203.0.113.7", "Forwarded:"}, "203.0.113.7"},
 }
 
-// TestForwarded: addresses are believed from trusted proxies only, and of those only the one that the nearest of them saw.
+// TestForwarded: addresses are believed from trusted proxies only, and of those only the one that the nearest of them
+// saw.
 func TestForwarded(t *testing.T) {
 	for _, tt := range forwardedTests {
 		var proxies []netip.Prefix
@@ -107,8 +108,8 @@ func TestPeers(t *testing.T) {
 	}
 }
 
-// FuzzForwarded: whatever a client sends before it, the address that the proxy appends in a line of its own is found; in the
-// same line it is found, or the line is not believed.
+// FuzzForwarded: whatever a client sends before it, the address that the proxy appends in a line of its own is found;
+// in the same line it is found, or the line is not believed.
 func FuzzForwarded(f *testing.F) {
 	for _, forged := range []string{"for=1.2.3.4", `for="`, `for=1.2.3.4;x="`, `for="\`, ",,;;", "for=1.2.3.4, for=[::1]:5", "1.2.3.4:5"} {
 		f.Add(forged)

@@ -6,10 +6,11 @@ import (
 	"strings"
 )
 
-// guard keeps web pages other than permitd's own away from a permitd that trusts whoever can reach its loopback address. A
-// page that makes a browser send requests here gives itself away by an Origin, or, where the browser sends none, as with
-// images and links, by Sec-Fetch-Site; or, when it had its own name resolve to 127.0.0.1 (DNS rebinding), by a Host that is
-// not loopback. A page at another port of this machine is another's too. The health routes tell nothing and stay open.
+// guard keeps web pages other than permitd's own away from a permitd that trusts whoever can reach its loopback
+// address. A page that makes a browser send requests here gives itself away by an Origin, or, where the browser sends
+// none, as with images and links, by Sec-Fetch-Site; or, when it had its own name resolve to 127.0.0.1 (DNS rebinding),
+// by a Host that is not loopback. A page at another port of this machine is another's too. The health routes tell
+// nothing and stay open.
 func guard(r *http.Request) error {
 	if path := r.URL.Path; path == healthPath || path == readyPath {
 		return nil

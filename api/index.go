@@ -12,7 +12,8 @@ const indexPath = "/"
 // indexed is a path that the index names.
 type indexed struct{ name, path, what string }
 
-// indexOf is what GET / names of a surface: where a newcomer goes on. It says nothing that is not in every copy of permitd.
+// indexOf is what GET / names of a surface: where a newcomer goes on. It says nothing that is not in every copy of
+// permitd.
 func indexOf(surface Surface) []indexed {
 	var list []indexed
 	if surface != PermitsOnly {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// didYouMean returns "; did you mean NAME?" with that of the names which is most like a mistyped one, and "" where none is
-// like it.
+// didYouMean returns "; did you mean NAME?" with that of the names which is most like a mistyped one, and "" where none
+// is like it.
 func didYouMean(mistyped string, names []string) string {
 	if len(mistyped) > 2*maxNameLen {
 		return ""
@@ -34,8 +34,8 @@ func (p *Policy) limitNames() []string {
 	return names
 }
 
-// misnamed rewords what is wrong with a patched policy. Where the patch changes a limit that there was not, and does not say of
-// which kind it is, its name was mistyped: that is told in place of all that the limit lacks.
+// misnamed rewords what is wrong with a patched policy. Where the patch changes a limit that there was not, and does
+// not say of which kind it is, its name was mistyped: that is told in place of all that the limit lacks.
 func misnamed(doc, patch []byte, err error) error {
 	var invalid *InvalidError
 	if !errors.As(err, &invalid) {
