@@ -70,7 +70,7 @@ func TestFullStoreRefusesRatherThanForget(t *testing.T) {
 }
 
 // Spent counters make room at once when there is none, though they are kept for a while otherwise. The sweep looks into
-// the shards of the ask, so it may take a few asks to find the spent ones.
+// the shards of the ask, so it may take a few asks to find the spent ones. The names of their keys stay for a while.
 func TestSpentCountersMakeRoom(t *testing.T) {
 	m := newMemory(t, 2000*counterBytes(t), tenAMinute)
 	for key := range 2000 {
@@ -85,7 +85,7 @@ func TestSpentCountersMakeRoom(t *testing.T) {
 			granted++
 		}
 	}
-	if granted < 1900 || m.Len() > 2000 {
+	if granted < 1800 || m.Len() > 2000 {
 		t.Fatalf("%d of 2000 new keys found room, %d counters held", granted, m.Len())
 	}
 }

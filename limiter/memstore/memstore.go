@@ -23,9 +23,10 @@ import (
 type Options struct {
 	// Clock is the store's time. Default: the system's.
 	Clock func() limiter.Instant
-	// Memory bounds counters, about 300 bytes each, and records of holds and idempotency keys, about 400 with a few limits, which
-	// are kept for their time even when they are closed. An ask that needs more is answered with [limiter.ErrOverloaded];
-	// counters that hold usage are never dropped to make room. Default: [limiter.DefaultMemory], shared with nobody.
+	// Memory bounds counters, about 350 bytes each, and records of holds and idempotency keys, about 250 and 5 to 15 for each
+	// limit, which are kept for their time even when they are closed. An ask that needs more is answered with
+	// [limiter.ErrOverloaded]; counters that hold usage are never dropped to make room. Default: [limiter.DefaultMemory], shared
+	// with nobody.
 	Memory *limiter.Memory
 }
 
