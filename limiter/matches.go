@@ -48,7 +48,7 @@ func (m *matches) of(limits []*Limit, model string) limitSet {
 
 // applying returns the limits that count asks for a model; "" is an ask that names none.
 func (v *policyView) applying(model string) (set limitSet) {
-	if model != "" && v.globs {
+	if model != "" && v.picking != 0 {
 		return v.matches.of(v.policy.Limits, model)
 	}
 	for i, l := range v.policy.Limits {

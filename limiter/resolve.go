@@ -121,7 +121,7 @@ func (a *attempt) refuse(k known) error {
 	if err := refuse(k, a.now); err != nil {
 		return err
 	}
-	if err := a.checkModel(k.policy.policy); err != nil {
+	if err := a.checkModel(k.policy); err != nil {
 		return err
 	}
 	if err := a.lines(k); err != nil {

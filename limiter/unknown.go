@@ -10,30 +10,20 @@ import (
 // asks are told apart here, to be counted, or refused where the policy says so.
 
 // checkModel takes note of a model that no limit with models is for, and refuses it where the policy does.
-func (a *attempt) checkModel(p *Policy) error {
+func (a *attempt) checkModel(v *policyView) error {
 	switch {
-	case !p.picksModels():
-	case a.ask.Model == "" && p.DenyModels:
+	case v.picking == 0:
+	case a.ask.Model == "" && v.policy.DenyModels:
 		return &InvalidError{[]Fault{{"/model",
 			"is missing: the provider's policy has unknown_models: deny, so name the model that will be called"}}}
 	case a.ask.Model == "":
 	default:
-		a.unknownModel = !p.knowsModel(a.ask.Model)
+		a.unknownModel = v.applying(a.ask.Model)&v.picking == 0
 	}
-	if a.unknownModel && p.DenyModels {
+	if a.unknownModel && v.policy.DenyModels {
 		return ErrUnknownModel
 	}
 	return nil
-}
-
-// picksModels reports whether any limit has models.
-func (p *Policy) picksModels() bool {
-	return slices.ContainsFunc(p.Limits, func(l *Limit) bool { return len(l.Models) > 0 })
-}
-
-// knowsModel reports whether a limit with models is for this one.
-func (p *Policy) knowsModel(model string) bool {
-	return slices.ContainsFunc(p.Limits, func(l *Limit) bool { return len(l.Models) > 0 && l.Models.Match(model) })
 }
 
 // checkUnits takes note of the units that no limit counts, and refuses them where the policy does, and an ask that names no

@@ -13,7 +13,7 @@ type policyView struct {
 	policy *Policy
 	terms  []*Terms // of policy.Limits, without overrides
 
-	globs   bool // some limit has models
+	picking limitSet // limits that have models
 	matches matches
 	naming  naming
 }
@@ -27,7 +27,9 @@ func newPolicyView(provider string, r Record) (*policyView, error) {
 	v := &policyView{record: r, policy: p, terms: make([]*Terms, len(p.Limits))}
 	for i, l := range p.Limits {
 		v.terms[i] = v.newTerms(l, "", nil)
-		v.globs = v.globs || len(l.Models) > 0
+		if len(l.Models) > 0 {
+			v.picking |= 1 << i
+		}
 	}
 	v.naming = newNaming(p, v.terms)
 	return v, nil

@@ -60,7 +60,7 @@ func testUnreadablePolicy(t *testing.T, b Backend) {
 		_, err := c.Policy(ctx, provider)
 		n.unreadable(err)
 		docs, _, err := c.Policies(ctx, "", 10)
-		if err != nil || len(docs) != 2 || docs[0].Unreadable != nil || docs[1].Unreadable == nil || string(docs[1].Policy.Body()) != ofLater {
+		if err != nil || len(docs) != 3 || docs[0].Unreadable != nil || docs[1].Unreadable == nil || string(docs[1].Policy.Body()) != ofLater {
 			t.Errorf("listed %+v, %v", docs, err)
 		}
 	}
