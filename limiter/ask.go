@@ -42,6 +42,9 @@ func (a *Ask) Validate() error {
 		f.add("/key", "must be 1 to %d printable characters", MaxKeyLen)
 	}
 	f.checkModel(a.Model)
+	if a.Model == Other {
+		f.add("/model", "%s stands for all models that are too many to be counted apart: name the model that will be called", Other)
+	}
 	if a.IdempotencyKey != "" && !Printable(a.IdempotencyKey, MaxIdempotencyKeyLen) {
 		f.add("/idempotency_key", "must be 1 to %d printable characters", MaxIdempotencyKeyLen)
 	}

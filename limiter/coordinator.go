@@ -255,13 +255,18 @@ func (c *Coordinator) prepare(ctx context.Context, a *attempt) error {
 	return nil
 }
 
+// wantsHold reports whether the charge is to be recorded, because the ask says so or a slot is taken.
+func (a *attempt) wantsHold() bool {
+	return a.ask != nil && a.ask.Hold || slices.ContainsFunc(a.charge.Lines, Line.takesSlots)
+}
+
 // hold asks for a record of the charge, if the ask does or a slot is taken.
 func (a *attempt) hold(p *Policy) {
 	a.charge.Hold = nil
 	if a.usage || a.refusal != nil {
 		return
 	}
-	wanted := a.ask.Hold || slices.ContainsFunc(a.charge.Lines, Line.takesSlots)
+	wanted := a.wantsHold()
 	if !wanted {
 		a.waive()
 	}

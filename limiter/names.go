@@ -79,7 +79,7 @@ func (a *attempt) name(k known, seen *seenNames) {
 	c := &a.charge
 	c.Names = c.Names[:0]
 	var lines [NameKinds]uint64
-	charged := uint64(0)
+	charged, settles := uint64(0), c.Hold != nil || a.wantsHold()
 	for i := range c.Lines {
 		l := &c.Lines[i]
 		byKey := k.key == nil && l.Subject == k.keyID && l.Subject != ""
@@ -97,7 +97,7 @@ func (a *attempt) name(k known, seen *seenNames) {
 		if byKey {
 			lines[KeyName] |= 1 << i
 		}
-		if l.Cost > 0 && !c.DryRun {
+		if (l.Cost > 0 || settles) && !c.DryRun { // settling may make the counter of a line that costs nothing yet
 			charged |= 1 << i
 		}
 	}

@@ -97,6 +97,15 @@ func (k known) terms(i int) *Terms {
 	return k.owner(k.policy.policy.Limits[i].Scope).terms(k.policy, i)
 }
 
+// termsFor returns the terms of the i-th limit for a subject. Those who are counted together as [Other] go by the policy
+// alone, whatever the entry says that one of them has got meanwhile.
+func (k known) termsFor(i int, subject string) *Terms {
+	if subject == Other {
+		return k.policy.terms[i]
+	}
+	return k.terms(i)
+}
+
 // resolve fills in the charge: which counters the ask has to fit, at what cost.
 func (a *attempt) resolve(k known) {
 	c := &a.charge

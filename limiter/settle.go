@@ -88,7 +88,7 @@ func (c *Coordinator) amend(ctx context.Context, permitID string, k *Closing, ac
 	ctx, cancel := c.patient(ctx, time.Now(), 1)
 	defer cancel()
 	h, r, err := c.amendAt(ctx, place{c.store, c.policy, nil}, k, actual)
-	if note != "" && (errors.Is(err, ErrUnknownPermit) || errors.Is(err, ErrStoreUnavailable)) {
+	if note != "" && c.makeStandIn != nil && (errors.Is(err, ErrUnknownPermit) || errors.Is(err, ErrStoreUnavailable)) {
 		return c.amendLater(k, note, actual, err)
 	}
 	return h, r, err
@@ -204,7 +204,7 @@ func (k known) termsOf(l *reservedLine) *Terms {
 	if i < 0 {
 		return nil
 	}
-	t := k.terms(i)
+	t := k.termsFor(i, l.Subject)
 	same := t.Limit.Scope == l.Scope && t.Limit.PerModel == (l.Model != "") && slices.Equal(t.Limit.Counts, l.Counts)
 	if t.Counter != l.Counter && !same {
 		return nil
@@ -220,7 +220,10 @@ func (k known) termsOfGone(l *reservedLine) *Terms {
 		return nil
 	}
 	kind, scope := track.meaning()
-	owner := k.owner(scope)
+	var owner *entryView
+	if l.Subject != Other {
+		owner = k.owner(scope)
+	}
 	t := k.policy.newTerms(&Limit{Name: l.Limit, Kind: kind, Mode: Enforce}, "", owner.overriding(l.Limit, scope))
 	period, ok := strings.CutPrefix(l.Counter, t.Counter)
 	period, reset := strings.CutSuffix(period, owner.resetSuffix(l.Limit))

@@ -53,8 +53,11 @@ func serve(ctx context.Context, cfg *config, hangup <-chan os.Signal, stdout io.
 		return err
 	}
 	defer end()
-	coordinator := limiter.New(store, limiter.StandIn(standIn(memory)), limiter.Within(memory),
-		limiter.MinInstances(cfg.minInstances), limiter.Log(cfg.log))
+	options := []limiter.Option{limiter.Within(memory), limiter.MinInstances(cfg.minInstances), limiter.Log(cfg.log)}
+	if cfg.redis.URL != "" { // a store in memory is never away
+		options = append(options, limiter.StandIn(standIn(memory)))
+	}
+	coordinator := limiter.New(store, options...)
 	joined, err := joinAtStart(ctx, cfg, store, coordinator)
 	if err != nil {
 		return err

@@ -91,7 +91,7 @@ func (s *Store) CloseHold(ctx context.Context, k *limiter.Closing) {
 		s.extend(k, c, places, &h, now)
 		shard.rewrite(r, &h, own)
 	default:
-		s.settle(k, c, places, &h, now)
+		s.settle(k, c, places, held, &h, now)
 		if k.Body != nil {
 			shard.share(r, k.Body[:k.Shared])
 			own = string(k.Body[k.Shared:])
@@ -102,7 +102,9 @@ func (s *Store) CloseHold(ctx context.Context, k *limiter.Closing) {
 }
 
 // settle applies a closing to the counters, and notes it in the hold.
-func (s *Store) settle(k *limiter.Closing, c *limiter.Charge, places []place, h *limiter.Hold, now limiter.Instant) {
+func (s *Store) settle(
+	k *limiter.Closing, c *limiter.Charge, places []place, held shardSet, h *limiter.Hold, now limiter.Instant,
+) {
 	changes := make([]limiter.LineChange, len(k.Lines))
 	for i := range k.Lines {
 		l, at := &k.Lines[i], &places[i]
@@ -119,6 +121,13 @@ func (s *Store) settle(k *limiter.Closing, c *limiter.Charge, places []place, h 
 			continue
 		}
 		state, changes[i] = l.Change(l.Terms.Advance(state, now, l.Window), h.Receipts[i], now)
+		if most := shard.most(&c.Lines[i]); at.counter == nil && changes[i].Adjusted > 0 {
+			if !s.room(most, now, held) { // nothing was reserved here, and there is no memory to note what it took
+				changes[i] = limiter.LineChange{Uncharged: changes[i].Adjusted + changes[i].Uncharged}
+			} else {
+				defer s.memory.Add(-most) // the counter takes its own
+			}
+		}
 		if changes[i].Adjusted != 0 {
 			shard.set(s.counter(c, places, i), state)
 		}

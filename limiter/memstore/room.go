@@ -21,7 +21,7 @@ func (s *Store) need(c *limiter.Charge, places []place) (bytes int64) {
 			bytes += slotsBytes + slotBytes
 		}
 	}
-	if bytes > 0 { // a counter that is live has its names noted, or needs no place for them
+	if bytes > 0 || c.Hold != nil { // who is granted nothing that may make a counter has no name noted
 		bytes += 2 * nameBytes * int64(len(c.Names))
 	}
 	if c.Hold != nil {

@@ -131,6 +131,9 @@ func Run(t *testing.T, b Backend) {
 		"names are forgotten":                                 testNamesAreForgotten,
 		"names without counters":                              testNamesWithoutCounters,
 		"holds of those counted together":                     testHoldsOfOthers,
+		"names of holds that cost nothing yet":                testNamesOfHolds,
+		"those counted together go by the policy":             testOthersGoByThePolicy,
+		"no model is called _other":                           testOtherIsNoModel,
 		"a flood of keys":                                     testNamesFlood,
 		"names through an outage":                             testNamesThroughAnOutage,
 	} {
