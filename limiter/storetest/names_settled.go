@@ -9,16 +9,18 @@ import (
 	"github.com/permitd/permitd/limiter"
 )
 
-// crowded is a policy that counts one unknown key and one model apart.
-const crowded = `{"hold_ttl":"2h","max_unknown_keys":1,"max_models":1,"limits":{
-	"c": {"scope":"key","kind":"concurrency","amount":1},
-	"m": {"scope":"provider","kind":"rate","unit":"tokens","amount":1000,"per":"10h","per_model":true},
-	"t": {"scope":"key","kind":"rate","unit":"tokens","amount":100,"per":"10h"}}}`
+const oneSlot = `
+	"c": {"scope":"key","kind":"concurrency","amount":1},`
 
-func newCrowd(t *testing.T, b Backend) *bench {
+// crowded are limits of a policy that counts one unknown key and one model apart.
+const crowded = `
+	"m": {"scope":"provider","kind":"rate","unit":"tokens","amount":1000,"per":"10h","per_model":true},
+	"t": {"scope":"key","kind":"rate","unit":"tokens","amount":100,"per":"10h"}`
+
+func newCrowd(t *testing.T, b Backend, limits string) *bench {
 	t.Helper()
 	n := newBench(t, b, `"rpm": {"scope":"key","kind":"rate","amount":10,"per":"1m"}`)
-	p, err := limiter.ParsePolicy([]byte(crowded))
+	p, err := limiter.ParsePolicy([]byte(`{"hold_ttl":"2h","max_unknown_keys":1,"max_models":1,"limits":{` + limits + `}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +42,7 @@ func (n *bench) heldBy(key, model string, cost limiter.Costs, together bool) str
 
 // testNamesOfHolds: a hold that costs nothing yet is one of the names that a policy allows, since settling it makes counters.
 func testNamesOfHolds(t *testing.T, b Backend) {
-	n := newCrowd(t, b)
+	n := newCrowd(t, b, crowded)
 	n.heldBy("sk-a", "m1", nil, false)
 	for _, key := range []string{"sk-b", "sk-c"} {
 		p := n.heldBy(key, "m2", nil, true)
@@ -54,7 +56,7 @@ func testNamesOfHolds(t *testing.T, b Backend) {
 // entry of its own by then.
 func testOthersGoByThePolicy(t *testing.T, b Backend) {
 	ctx := context.Background()
-	n := newCrowd(t, b)
+	n := newCrowd(t, b, oneSlot+crowded)
 	n.heldBy("sk-a", "m1", nil, false)
 	p := n.heldBy("sk-b", "m1", costs("tokens", 1), true)
 	id := limiter.DocID{Provider: provider, Kind: limiter.KeyEntry, Name: limiter.KeyID("sk-b")}
@@ -76,7 +78,7 @@ func testOthersGoByThePolicy(t *testing.T, b Backend) {
 
 // testOtherIsNoModel: an ask can't name the model that stands for those that are too many.
 func testOtherIsNoModel(t *testing.T, b Backend) {
-	n := newCrowd(t, b)
+	n := newCrowd(t, b, oneSlot+crowded)
 	if _, err := n.Acquire(t.Context(), limiter.Ask{Provider: provider, Key: "sk-a", Model: limiter.Other}); !errors.Is(err, limiter.ErrInvalid) {
 		t.Errorf("%v", err)
 	}
