@@ -84,7 +84,10 @@ func readText(r *http.Request, most int64, tooLarge *problem) (*body, error) {
 	}
 	b := bodies.Get().(*body)
 	b.limited = io.LimitedReader{R: r.Body, N: most + 1}
+	conn := connectionIn(r)
+	conn.await()
 	n, err := b.text.ReadFrom(&b.limited)
+	conn.received(n <= most && err == nil)
 	switch {
 	case n > most:
 		err = tooLarge

@@ -2,6 +2,7 @@ package api
 
 import (
 	"container/list"
+	"context"
 	"crypto/tls"
 	"log/slog"
 	"net"
@@ -14,8 +15,9 @@ import (
 )
 
 // connections are what a server has open, those included on which no request has come yet. At most a fixed number are
-// open at once: beyond it, the one that has been silent for longest makes way for a new one. While requests are under
-// way on all of them, new ones wait to be accepted.
+// open at once: beyond it, the one that has been silent for longest makes way for a new one. One whose request is answered
+// is silent, and so is one that owes the rest of a body. While permitd works on requests of all of them, new ones wait to
+// be accepted.
 type connections struct {
 	most    int
 	metrics *Metrics
@@ -25,7 +27,7 @@ type connections struct {
 	changed  sync.Cond // a connection closed, or fell silent, or the server stops
 	stopping bool
 	open     map[*connection]struct{}
-	silent   list.List // of *connection without a request under way, the longest silent first
+	silent   list.List // of *connection that are not busy, the longest silent first
 	warned   rate.Sometimes
 }
 
@@ -46,10 +48,13 @@ type connection struct {
 	net.Conn
 	all         *connections
 	heard       atomic.Int64  // how often something came
-	place       *list.Element // in all.silent; nil while a request is under way, and once it was hung up
-	hungUp      bool
-	used        bool // a request has come
-	multiplexed bool // it speaks HTTP/2
+	place       *list.Element // in all.silent; nil while it is busy, and once it was hung up
+	hungUp      bool          // or closed
+	used        bool          // a request has come
+	underWay    int           // requests that have come and are not answered
+	awaited     int           // those of them whose bodies are being read
+	unread      bool          // the body of the last request was not read to its end; of HTTP/1
+	multiplexed bool          // it speaks HTTP/2
 
 	// What dismiss knows: heard as it was, and how often it has been the same since.
 	known  int64
@@ -89,23 +94,79 @@ func (cs *connections) makeWay() bool {
 	return true
 }
 
-// observe is an http.Server's ConnState: it keeps track of which connections have a request under way.
+// observe is an http.Server's ConnState: it learns which connections speak HTTP/2.
 func (cs *connections) observe(nc net.Conn, state http.ConnState) {
 	c, encrypted := connectionOf(nc)
-	if c == nil || state != http.StateActive && state != http.StateIdle {
+	if c == nil || encrypted == nil || state != http.StateActive {
 		return
 	}
-	multiplexed := encrypted != nil && encrypted.ConnectionState().NegotiatedProtocol == "h2"
+	multiplexed := encrypted.ConnectionState().NegotiatedProtocol == "h2"
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	c.multiplexed = multiplexed
-	switch {
-	case state == http.StateActive:
+}
+
+type connectionKey struct{}
+
+// introduce is an http.Server's ConnContext: it has requests know their connection.
+func (cs *connections) introduce(ctx context.Context, nc net.Conn) context.Context {
+	c, _ := connectionOf(nc)
+	return context.WithValue(ctx, connectionKey{}, c)
+}
+
+// connectionIn is the connection on which a request came, nil if it came on none. All may be asked of nil.
+func connectionIn(r *http.Request) *connection {
+	c, _ := r.Context().Value(connectionKey{}).(*connection)
+	return c
+}
+
+// begin takes note of a request. The caller ends it.
+func (c *connection) begin(r *http.Request) {
+	c.note(func() {
 		c.used = true
+		c.underWay++
+		c.unread = r.ContentLength != 0
+	})
+}
+
+// end takes note that a request is answered. What is left of its body is for net/http to read.
+func (c *connection) end() { c.note(func() { c.underWay-- }) }
+
+// await takes note that the body of a request is going to be read.
+func (c *connection) await() { c.note(func() { c.awaited++ }) }
+
+// received takes note that a body is not waited for any more, and whether it was read to its end.
+func (c *connection) received(whole bool) {
+	c.note(func() {
+		c.awaited--
+		c.unread = c.unread && !whole
+	})
+}
+
+// owes reports whether the rest of a body is still to come.
+func (c *connection) owes() bool {
+	if c == nil {
+		return false
+	}
+	c.all.mu.Lock()
+	defer c.all.mu.Unlock()
+	return c.unread
+}
+
+// note changes what is known of the requests of a connection, and with it whether it is busy: permitd works on one.
+func (c *connection) note(change func()) {
+	if c == nil {
+		return
+	}
+	c.all.mu.Lock()
+	defer c.all.mu.Unlock()
+	change()
+	switch {
+	case c.underWay > c.awaited:
 		c.leaveQueue()
 	case !c.hungUp && c.place == nil:
-		c.place = cs.silent.PushBack(c)
-		cs.changed.Broadcast()
+		c.place = c.all.silent.PushBack(c)
+		c.all.changed.Broadcast()
 	}
 }
 
@@ -145,10 +206,10 @@ func (cs *connections) dismiss(times int) (left int) {
 			continue
 		}
 		left++
-		if heard := c.heard.Load(); c.place == nil || c.known != heard {
+		if heard := c.heard.Load(); c.underWay > 0 || c.known != heard {
 			c.known, c.silent = heard, 0
 		}
-		if c.silent++; c.silent > times && c.used && c.place != nil {
+		if c.silent++; c.silent > times && c.used && !c.hungUp {
 			c.hangUp()
 		}
 	}
@@ -199,6 +260,7 @@ func (c *connection) Close() error {
 	if _, ok := c.all.open[c]; ok {
 		delete(c.all.open, c)
 		c.leaveQueue()
+		c.hungUp = true
 		c.all.metrics.connections.Dec()
 		c.all.changed.Broadcast()
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"net/http"
 	"strconv"
 	"strings"
 	"testing"
@@ -83,24 +84,120 @@ func TestAFloodOfConnections(t *testing.T) {
 	}
 }
 
-// TestBusyConnectionsAreKept: where requests are under way on all connections a new one waits for its turn.
+// TestBusyConnectionsAreKept: where permitd works on requests of all connections a new one waits for its turn.
 func TestBusyConnectionsAreKept(t *testing.T) {
-	r, addr := boundedServer(t, 2)
-	const body = `{"provider":"nobody","key":"sk-1"}`
+	s, store := blocked(t)
+	s.connections.most = 2
+	r := serve(t, s)
+	addr := strings.TrimPrefix(r.url, "http://")
 	busy := []*wire{connect(t, addr), connect(t, addr)}
 	for _, w := range busy {
-		w.send(postPermits + length(body) + "\r\n\r\n")
+		w.send(postPermits + length(ask) + "\r\n\r\n" + ask)
+		<-store.entered
 	}
-	r.server.open(t, 2, 2)
+	s.open(t, 2, 2)
 	third := connect(t, addr)
 	third.send(getHealth)
-	busy[0].send(body)
-	busy[0].answered(404)
+	store.release <- struct{}{}
 	third.answered(200)
-	busy[0].ended()
-	busy[1].send(body)
-	busy[1].answered(404)
-	r.server.open(t, 2, 0)
+	store.release <- struct{}{}
+	for _, w := range busy {
+		if _, err := http.ReadResponse(w.answers, nil); err != nil {
+			t.Error("one that was busy is not answered:", err)
+		}
+	}
+	s.open(t, 2, 0)
+}
+
+// lateBodies are requests whose bodies do not come, and what they are answered where there are tokens; 0: nothing, until
+// the body has come.
+var lateBodies = map[string]struct {
+	request string
+	status  int
+}{
+	"without a token":   {postPermits + "100\r\n\r\n{", 401},
+	"health":            {"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n", 200},
+	"chunked":           {"POST /nothing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", 401},
+	"too large":         {lateWithToken + "70000\r\n\r\n{", 413},
+	"far too large":     {lateWithToken + "9000000\r\n\r\n{", 413},
+	"waits for 100":     {"POST /v1/permits HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n", 401},
+	"with a good token": {lateWithToken + "100\r\n\r\n{", 0},
+}
+
+const lateWithToken = "POST /v1/permits HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" +
+	"Authorization: Bearer permits-token-0123456789\r\nContent-Length: " // and so on
+
+// lateServer is one with tokens and room for so many connections.
+func lateServer(t *testing.T, most int) (r *remote, addr string) {
+	r = serve(t, New(limiter.New(memstore.New(memstore.Options{})), Options{
+		MaxConnections: most, Tokens: parseTokens(t, "permits:late:permits-token-0123456789"),
+	}))
+	return r, strings.TrimPrefix(r.url, "http://")
+}
+
+// TestBodiesThatDoNotComeKeepNobodyOut: a connection on which permitd waits for a body makes way, answered or not.
+func TestBodiesThatDoNotComeKeepNobodyOut(t *testing.T) {
+	for name, late := range lateBodies {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, addr := lateServer(t, 2)
+			for range 2 {
+				connect(t, addr).send(late.request)
+			}
+			cs := r.server.connections
+			eventually(t, func() bool { // each has been answered, or waits for its body
+				cs.mu.Lock()
+				defer cs.mu.Unlock()
+				for c := range cs.open {
+					if !c.used {
+						return false
+					}
+				}
+				return len(cs.open) == 2 || late.status != 0
+			})
+			for range 4 {
+				w := connect(t, addr)
+				if err := w.SetDeadline(time.Now().Add(readTimeout / 3)); err != nil {
+					t.Fatal(err)
+				}
+				w.send(getHealth)
+				w.answered(200)
+			}
+			if got := testutil.ToFloat64(r.server.metrics.displaced); late.status == 0 && got == 0 {
+				t.Error("none has made way")
+			}
+		})
+	}
+}
+
+// TestAnsweredWithoutItsBody: the connection of a request that is answered without its body is closed soon, unless the
+// body comes.
+func TestAnsweredWithoutItsBody(t *testing.T) {
+	_, addr := lateServer(t, 20)
+	for name, late := range lateBodies {
+		if late.status == 0 {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := connect(t, addr)
+			if err := w.SetDeadline(time.Now().Add(readTimeout / 3)); err != nil {
+				t.Fatal(err)
+			}
+			w.send(late.request)
+			if !w.answered(late.status) {
+				t.Error("does not say that it closes the connection")
+			}
+			w.ended()
+		})
+	}
+	w := connect(t, addr)
+	for range 3 {
+		w.send(postPermits + length(ask) + "\r\n\r\n" + ask)
+		if w.answered(401) {
+			t.Error("closes the connection of one whose body has come")
+		}
+	}
 }
 
 // TestIdleTimeout is longer than balancers keep connections, and can be set.

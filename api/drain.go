@@ -56,7 +56,7 @@ func (s *Server) seeOff(ctx context.Context) {
 	}
 }
 
-// goodbye has the answer close its connection when the server stops. It is called before the answer is sent.
+// goodbye has the answer close its connection when the server stops.
 func (r *request) goodbye() {
 	if r.server.state.Load() == stopping {
 		r.Response().Header()["Connection"] = goodbye

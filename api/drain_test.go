@@ -163,6 +163,30 @@ func TestSilentConnectionsAreSeenOff(t *testing.T) {
 	})
 }
 
+// TestABodyIsWaitedForWhileStopping: a request that is under way may be slow.
+func TestABodyIsWaitedForWhileStopping(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(limiter.New(memstore.New(memstore.Options{})), Options{})
+		p := pipes{make(chan net.Conn), make(chan struct{})}
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(p) }()
+		w := p.connect(t)
+		w.send(postPermits + length(ask) + "\r\n\r\n" + ask[:1])
+		stopped := make(chan error, 1)
+		go func() { stopped <- s.Shutdown(t.Context()) }()
+		time.Sleep(3 * quiet)
+		w.send(ask[1:])
+		w.answered(404)
+		w.ended()
+		if err := <-stopped; err != nil {
+			t.Error(err)
+		}
+		if err := <-served; err != nil {
+			t.Error("Serve:", err)
+		}
+	})
+}
+
 // TestEveryAnswerClosesWhileStopping: whatever is answered, also to requests that came before.
 func TestEveryAnswerClosesWhileStopping(t *testing.T) {
 	s, store := blocked(t)

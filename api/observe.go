@@ -16,12 +16,12 @@ type request struct {
 	server *Server
 	caller string // the name of its token
 	gone   bool   // its client did not wait for the answer
-	before func() // goodbye
+	before func() // aboutToAnswer
 }
 
 var requests = sync.Pool{New: func() any {
 	r := new(request)
-	r.before = r.goodbye
+	r.before = r.aboutToAnswer
 	return r
 }}
 
@@ -40,6 +40,9 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			*r = request{before: r.before}
 			requests.Put(r)
 		}()
+		conn := connectionIn(c.Request())
+		conn.begin(c.Request())
+		defer conn.end()
 		began := time.Now()
 		s.metrics.inFlight.Inc()
 		defer s.metrics.inFlight.Dec()
@@ -58,6 +61,21 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 				slog.Duration("took", took))
 		}
 		return nil
+	}
+}
+
+// aboutToAnswer is called before the answer is sent.
+func (r *request) aboutToAnswer() {
+	r.goodbye()
+	r.hurry()
+}
+
+// hurry has the rest of a body that nobody reads come soon. The connection is closed when it does not, since the next
+// request would follow it. HTTP/2 does without the rest.
+func (r *request) hurry() {
+	if req := r.Request(); req.ProtoMajor == 1 && req.ContentLength != 0 && connectionIn(req).owes() {
+		deadline := time.Now().Add(unreadTimeout)
+		_ = http.NewResponseController(r.Response().Writer).SetReadDeadline(deadline) // or it is closed already
 	}
 }
 

@@ -77,6 +77,8 @@ const (
 	readTimeout       = 15 * time.Second
 	writeTimeout      = 30 * time.Second
 	maxHeaderBytes    = 16 << 10
+	// unreadTimeout is how long the rest of a body may take that nobody reads.
+	unreadTimeout = time.Second
 )
 
 // New is a server for a coordinator.
@@ -108,6 +110,7 @@ func New(c *limiter.Coordinator, opts Options) *Server {
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       cmp.Or(opts.IdleTimeout, DefaultIdleTimeout),
 		ConnState:         s.connections.observe,
+		ConnContext:       s.connections.introduce,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 		// OPTIONS * is answered as all else is: by whom it may be asked, and with the same headers.
