@@ -33,7 +33,7 @@ test:
 fuzz:
 	scripts/fuzz $(FUZZTIME)
 
-# Every benchmark once, so that they keep compiling and running. Figures: README, "Speed".
+# Every benchmark once, so that they keep compiling and running. Figures: docs/load-tests.md, "Speed".
 bench:
 	$(GO) test -run '^$$' -bench . -benchtime 1x $(PACKAGES) | grep -v 'no test files'
 	scripts/bench --quick

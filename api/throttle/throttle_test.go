@@ -219,7 +219,7 @@ func TestRedisAway(t *testing.T) {
 	}
 }
 
-// TestInCluster: instances count together in a cluster too, by a user who may do no more than README.md says.
+// TestInCluster: instances count together in a cluster too, by a user who may do no more than docs/redis.md says.
 func TestInCluster(t *testing.T) {
 	var clock atomic.Int64
 	cluster := redistest.StartCluster(t, false)

@@ -28,11 +28,12 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(afterTests{m})
 }
 
-// afterTests stops the Redis that tests shared.
+// afterTests stops the Redis that tests shared, and removes the command that they built.
 type afterTests struct{ *testing.M }
 
 func (m afterTests) Run() int {
 	defer redistest.Stop()
+	defer func() { os.RemoveAll(builds.dir) }()
 	return m.M.Run()
 }
 

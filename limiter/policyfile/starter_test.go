@@ -35,18 +35,18 @@ func TestStarterParses(t *testing.T) {
 	}
 }
 
-// TestOwnRecommendationsAreNotWarnedOf: neither of the starter policies nor of the README's example.
+// TestOwnRecommendationsAreNotWarnedOf: neither of the starter policies nor of the manual's example.
 func TestOwnRecommendationsAreNotWarnedOf(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
+	page, err := os.ReadFile("../../docs/policies.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, example, found := strings.Cut(string(readme), "```yaml\nproviders:\n")
+	_, example, found := strings.Cut(string(page), "```yaml\nproviders:\n")
 	example, _, closed := strings.Cut(example, "```")
 	if !found || !closed {
-		t.Fatal("the README has no example of a policy file")
+		t.Fatal("docs/policies.md has no example of a policy file")
 	}
-	f, err := Parse("README.md", []byte("providers:\n"+example))
+	f, err := Parse("policies.md", []byte("providers:\n"+example))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// open is a store under a prefix of its own, whose user may do no more than README.md says.
+// open is a store under a prefix of its own, whose user may do no more than docs/redis.md says.
 func open(t testing.TB, server *redistest.Server, o Options) *Store {
 	t.Helper()
 	if o.Prefix == "" {

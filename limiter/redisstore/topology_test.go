@@ -124,7 +124,7 @@ func exerciseTuning(ctx context.Context, t *testing.T, c *limiter.Coordinator, p
 }
 
 // TestTopologies: permitd does all that it does in every Redis that it may be given, as a user who may do no more than
-// README.md says.
+// docs/redis.md says.
 func TestTopologies(t *testing.T) {
 	t.Run("cluster", func(t *testing.T) {
 		c := redistest.StartCluster(t, false)

@@ -10,8 +10,8 @@ import (
 
 var userLine = regexp.MustCompile(`(?m)^ACL SETUSER permitd on >secret (.+)$`)
 
-// Restrict has the server know the user that README.md tells operators to make for permitd, and returns what stands before
-// @ in a URL of his.
+// Restrict has the server know the user that the manual tells operators to make for permitd. It returns what stands before
+// @ in a URL of that user.
 func (s *Server) Restrict() string {
 	s.t.Helper()
 	line := []any{"acl", "setuser", "permitd", "on", ">secret"}
@@ -22,7 +22,10 @@ func (s *Server) Restrict() string {
 	return "permitd:secret"
 }
 
-// documented are the rules for that user.
+// manual is the page that has the rules of that user.
+const manual = "docs/redis.md"
+
+// documented returns the rules for that user.
 func documented(t testing.TB) string {
 	t.Helper()
 	dir, err := os.Getwd()
@@ -37,13 +40,13 @@ func documented(t testing.TB) string {
 			t.Fatal("tests have to run inside the repository")
 		}
 	}
-	text, err := os.ReadFile(filepath.Join(dir, "README.md"))
+	text, err := os.ReadFile(filepath.Join(dir, manual))
 	if err != nil {
 		t.Fatal(err)
 	}
 	found := userLine.FindStringSubmatch(string(text))
 	if found == nil {
-		t.Fatalf("README.md has no line like %s", userLine)
+		t.Fatalf("%s has no line like %s", manual, userLine)
 	}
 	return found[1]
 }
