@@ -90,7 +90,7 @@ func (c *Coordinator) answered(provider string) {
 // reachable sees to what no ask may come for. The store has answered.
 func (c *Coordinator) reachable() {
 	c.outages.Range(func(provider, o any) bool {
-		if o.(*outage).tidy() {
+		if o.(*outage).tidy(c) {
 			c.outages.Delete(provider)
 		} else {
 			o.(*outage).look(c, provider.(string))

@@ -109,6 +109,53 @@ func TestOutagesGiveTheirMemoryBack(t *testing.T) {
 	})
 }
 
+// TestSlotsOutliveAnOutage has a second outage come long after the first: slots that are in use still are not given out again.
+func TestSlotsOutliveAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &away{Store: memstore.New(memstore.Options{})}
+		one := newInstance(store, limiter.DefaultMemory)
+		ctx, stop := context.WithCancel(t.Context())
+		p, err := limiter.ParsePolicy([]byte(`{"hold_ttl":"2h","limits":{"slots":{"scope":"key","kind":"concurrency","amount":4}}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := one.PutPolicy(ctx, "openai", p, limiter.Edit{}); err != nil {
+			t.Fatal(err)
+		}
+		granted := func() (n int) {
+			for range 6 {
+				d, err := one.Acquire(ctx, limiter.Ask{Provider: "openai", Key: "sk"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if d.Allowed {
+					n++
+				}
+			}
+			return n
+		}
+		store.off.Store(true)
+		if n := granted(); n != 4 {
+			t.Errorf("%d granted, want 4", n)
+		}
+		store.off.Store(false)
+		go one.Attend(ctx, "test")
+		time.Sleep(time.Hour)
+		store.off.Store(true)
+		if n := granted(); n != 0 {
+			t.Errorf("%d granted an hour later, while 4 are in use", n)
+		}
+		store.off.Store(false)
+		time.Sleep(90 * time.Minute)
+		store.off.Store(true)
+		if n := granted(); n != 4 {
+			t.Errorf("%d granted when all have expired, want 4", n)
+		}
+		stop()
+		synctest.Wait()
+	})
+}
+
 // TestForgedPermitsAreBounded: an instance is asked to close permits that another may have granted without the store.
 func TestForgedPermitsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
