@@ -23,6 +23,7 @@ type debt struct {
 	ask      *Ask    // of a hold or a remembered grant, else nil
 	reserved []byte  // the body of a reservation: the key, the pool and the lines
 	units    []int64 // of a hold: what of its lines is charged, the rest having drained; of slots nothing
+	slots    uint64  // of a hold: which of its lines took slots, in bits
 	crowd    Crowd   // kinds of names of which the store has too many to count the debt's apart
 	bytes    int64   // taken for it
 }
@@ -148,7 +149,7 @@ func (c *Coordinator) pay(provider string) {
 	left := c.charge(ctx, provider, debts)
 	done := make([]bool, len(errands))
 	for i := range errands {
-		done[i] = len(left) == 0 && errands[i].run(ctx, c, provider)
+		done[i] = (len(left) == 0 || len(left) < len(debts)) && errands[i].run(ctx, c, provider)
 	}
 
 	c.owing.Lock()
@@ -242,7 +243,8 @@ func (d *debt) forgetOnce() {
 	ask.IdempotencyKey, d.ask = "", &ask
 }
 
-// charge is that of a debt, under what is known now. Limits that are no more are left out, and nothing is denied.
+// charge is that of a debt, under what is known now. Limits that are no more are left out, as are those that were edited to have
+// slots, or to have none any more; and nothing is denied.
 func (d *debt) charge(c *Coordinator, provider string, policy *policyView) *Charge {
 	a := &attempt{ask: d.ask, now: c.now(), policy: policy, crowd: d.crowd}
 	r, _ := readReservation(d.reserved) // written here
@@ -255,7 +257,7 @@ func (d *debt) charge(c *Coordinator, provider string, policy *policyView) *Char
 	for i := range r.Lines {
 		l := &r.Lines[i]
 		t := k.termsOf(l)
-		if t == nil {
+		if t == nil || (t.Limit.Kind == KindConcurrency) != (d.slots>>i&1 == 1) && l.Cost > 0 {
 			continue
 		}
 		a.charge.Lines = append(a.charge.Lines, Line{Terms: t, Subject: l.Subject, Model: l.Model, Cost: l.Cost, Window: t.windowAt(a.now)})

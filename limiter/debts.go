@@ -56,7 +56,7 @@ func (o *outage) holdDebt(provider, permitID string, n noted, p *page, levels *l
 		return nil
 	}
 	d, _ := newDebt(&r)
-	d.permitID, d.expires, d.ask, d.bytes = permitID, h.Expires, n.ask, n.bytes
+	d.permitID, d.expires, d.ask, d.slots, d.bytes = permitID, h.Expires, n.ask, n.slots, n.bytes
 	for i := range r.Lines {
 		line := &r.Lines[i]
 		l := levels.of(r.KeyID, r.Pool, line)
@@ -64,9 +64,9 @@ func (o *outage) holdDebt(provider, permitID string, n noted, p *page, levels *l
 		if ct := p.counters[line.tallied()]; ct != nil {
 			ct.units -= line.Cost
 		}
-		if l.terms != nil && l.terms.Limit.Kind == KindConcurrency {
-			o.inUse(h.Expires)
-		}
+	}
+	if d.slots != 0 {
+		o.inUse(h.Expires)
 	}
 	return d
 }

@@ -35,9 +35,10 @@ type charged struct {
 	units       int64
 }
 
-// noted is an ask that was granted, and the bytes that are taken for it.
+// noted is an ask that was granted, which of its lines took slots, in bits, and the bytes that are taken for it.
 type noted struct {
 	ask   *Ask
+	slots uint64
 	bytes int64
 }
 
@@ -94,6 +95,16 @@ func (a *attempt) tallies(l *reservedLine, i int) bool {
 	return l.Cost > 0 && a.charge.Lines[i].Terms.Limit.Kind != KindConcurrency
 }
 
+// slots are the lines that take slots, in bits.
+func (a *attempt) slots() (lines uint64) {
+	for i := range a.charge.Lines {
+		if a.charge.Lines[i].takesSlots() {
+			lines |= 1 << i
+		}
+	}
+	return lines
+}
+
 // note writes down what was granted.
 func (j *journal) note(a *attempt, r *reservation) {
 	j.mu.Lock()
@@ -115,7 +126,7 @@ func (j *journal) note(a *attempt, r *reservation) {
 	}
 	ask := *a.ask
 	ask.Cost = slices.Clone(ask.Cost)
-	in[id] = noted{&ask, notedBytes(&ask, id, r)}
+	in[id] = noted{&ask, a.slots(), notedBytes(&ask, id, r)}
 	j.memory.Add(in[id].bytes)
 }
 

@@ -133,6 +133,7 @@ func Run(t *testing.T, b Backend) {
 		"holds of those counted together":                     testHoldsOfOthers,
 		"a flood of keys":                                     testNamesFlood,
 		"names through an outage":                             testNamesThroughAnOutage,
+		"kinds that change in an outage":                      testKindsThroughAnOutage,
 		"slots of outages that follow one another":            testSlotsOfOutages,
 		"slots of an outage come back":                        testSlotsComeBack,
 		"slots of outages of several instances":               testSlotsOfMany,

@@ -1,0 +1,35 @@
+package storetest
+
+import (
+	"testing"
+
+	"github.com/permitd/permitd/limiter"
+)
+
+// testKindsThroughAnOutage has limits become slots, or be slots no longer, while an instance is cut off that charges them: what it
+// granted is charged where that still means something, and keeps nothing else from being charged.
+func testKindsThroughAnOutage(t *testing.T, b Backend) {
+	m := newTeam(t, b, 2, `{"limits":{
+		"all":{"scope":"provider","kind":"quota","amount":1000,"per":"month"},
+		"quota":{"scope":"provider","kind":"quota","amount":1000,"per":"month"},
+		"rate":{"scope":"provider","kind":"rate","amount":1000,"per":"31d"},
+		"slots":{"scope":"provider","kind":"concurrency","amount":1000}}}`)
+	m.links[0].off.Store(true)
+	m.ask(0, limiter.Ask{Key: "sk-1", Cost: requests(10), Hold: true})
+	m.ask(0, limiter.Ask{Key: "sk-2", Cost: requests(10), Hold: true, IdempotencyKey: "a"})
+	settled := m.ask(0, limiter.Ask{Key: "sk-3", Cost: requests(10)})
+	if _, err := m.instances[0].Settle(t.Context(), settled.PermitID, nil); err != nil {
+		t.Fatal(err)
+	}
+	m.patch(m.instances[1], `{"limits":{
+		"quota":{"kind":"concurrency","per":null},
+		"rate":{"kind":"concurrency","per":null},
+		"slots":{"kind":"quota","per":"month"}}}`)
+	m.cut(false)
+	m.caughtUp("all", limiter.UsageQuery{}, 30)
+	for _, name := range []string{"quota", "rate", "slots"} {
+		if used := m.usage(1, limiter.UsageQuery{})[name].Used; used != 0 {
+			t.Errorf("%s: %d used, want none", name, used)
+		}
+	}
+}
