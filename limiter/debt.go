@@ -217,7 +217,7 @@ func (c *Coordinator) chargeOnce(ctx context.Context, provider string, debts []*
 	c.store.Decide(ctx, charges)
 	for i, charge := range charges {
 		switch o := &charge.Outcome; {
-		case o.Verdict == Repeated && debts[i].permitID != "" && o.Grant.PermitID != debts[i].permitID: // granted to somebody else meanwhile
+		case o.Verdict == Repeated && debts[i].remembered() && o.Grant.PermitID != debts[i].permitID: // granted to somebody else meanwhile
 			debts[i].forgetOnce()
 		case o.Verdict == Granted || o.Verdict == Repeated:
 			continue
@@ -236,6 +236,10 @@ func (c *Coordinator) chargeOnce(ctx context.Context, provider string, debts []*
 	}
 	return again, err
 }
+
+// remembered reports whether the debt is of a hold that was granted under an idempotency key. (Any other hold is known to the
+// store by its id alone.)
+func (d *debt) remembered() bool { return d.permitID != "" && d.ask.IdempotencyKey != "" }
 
 // forgetOnce has the debt charged whatever was granted under its idempotency key.
 func (d *debt) forgetOnce() {
@@ -278,7 +282,8 @@ func (d *debt) charge(c *Coordinator, provider string, policy *policyView) *Char
 		a.once()
 	}
 	if a.charge.Hold != nil && a.charge.Once == nil { // if it has to be sent again, one of them is enough
-		a.charge.Once = &Once{ID: digest(d.permitID), Keep: minOnceKept, Body: []byte("{}")}
+		id := digest(d.permitID)
+		a.charge.Once = &Once{ID: id, Ask: id, Keep: minOnceKept, Body: []byte("{}")}
 	}
 	for i := range a.charge.Lines {
 		l := &a.charge.Lines[i]
