@@ -170,6 +170,9 @@ func (o *outage) begin(c *Coordinator, provider string, p *policyView, cause err
 	defer o.deciding.Unlock()
 	if !o.on && !o.gone {
 		rule := &rule{part: c.part(), allow: p.policy.OnStoreFailure == FailAllow}
+		if was := o.rule.Load(); was != nil && was.part.n > rule.part.n && time.Since(o.since) < outageKept {
+			rule.part = was.part
+		}
 		if p.record.Generation == assumedGeneration {
 			rule.assumed = p
 		}
