@@ -23,6 +23,7 @@ type debt struct {
 	ask      *Ask    // of a hold or a remembered grant, else nil
 	reserved []byte  // the body of a reservation: the key, the pool and the lines
 	units    []int64 // of a hold: what of its lines is charged, the rest having drained; of slots nothing
+	slots    uint64  // of a hold: which of its lines took slots, in bits
 	crowd    Crowd   // kinds of names of which the store has too many to count the debt's apart
 	bytes    int64   // taken for it
 }
@@ -90,7 +91,7 @@ func (c *Coordinator) answered(provider string) {
 // reachable sees to what no ask may come for. The store has answered.
 func (c *Coordinator) reachable() {
 	c.outages.Range(func(provider, o any) bool {
-		if o.(*outage).tidy() {
+		if o.(*outage).tidy(c) {
 			c.outages.Delete(provider)
 		} else {
 			o.(*outage).look(c, provider.(string))
@@ -148,7 +149,7 @@ func (c *Coordinator) pay(provider string) {
 	left := c.charge(ctx, provider, debts)
 	done := make([]bool, len(errands))
 	for i := range errands {
-		done[i] = len(left) == 0 && errands[i].run(ctx, c, provider)
+		done[i] = (len(left) == 0 || len(left) < len(debts)) && errands[i].run(ctx, c, provider)
 	}
 
 	c.owing.Lock()
@@ -216,7 +217,7 @@ func (c *Coordinator) chargeOnce(ctx context.Context, provider string, debts []*
 	c.store.Decide(ctx, charges)
 	for i, charge := range charges {
 		switch o := &charge.Outcome; {
-		case o.Verdict == Repeated && debts[i].permitID != "" && o.Grant.PermitID != debts[i].permitID: // granted to somebody else meanwhile
+		case o.Verdict == Repeated && debts[i].remembered() && o.Grant.PermitID != debts[i].permitID: // granted to somebody else meanwhile
 			debts[i].forgetOnce()
 		case o.Verdict == Granted || o.Verdict == Repeated:
 			continue
@@ -236,13 +237,18 @@ func (c *Coordinator) chargeOnce(ctx context.Context, provider string, debts []*
 	return again, err
 }
 
+// remembered reports whether the debt is of a hold that was granted under an idempotency key. (Any other hold is known to the
+// store by its id alone.)
+func (d *debt) remembered() bool { return d.permitID != "" && d.ask.IdempotencyKey != "" }
+
 // forgetOnce has the debt charged whatever was granted under its idempotency key.
 func (d *debt) forgetOnce() {
 	ask := *d.ask
 	ask.IdempotencyKey, d.ask = "", &ask
 }
 
-// charge is that of a debt, under what is known now. Limits that are no more are left out, and nothing is denied.
+// charge is that of a debt, under what is known now. Limits that are no more are left out, as are those that were edited to have
+// slots, or to have none any more; and nothing is denied.
 func (d *debt) charge(c *Coordinator, provider string, policy *policyView) *Charge {
 	a := &attempt{ask: d.ask, now: c.now(), policy: policy, crowd: d.crowd}
 	r, _ := readReservation(d.reserved) // written here
@@ -255,7 +261,7 @@ func (d *debt) charge(c *Coordinator, provider string, policy *policyView) *Char
 	for i := range r.Lines {
 		l := &r.Lines[i]
 		t := k.termsOf(l)
-		if t == nil {
+		if t == nil || (t.Limit.Kind == KindConcurrency) != (d.slots>>i&1 == 1) && l.Cost > 0 {
 			continue
 		}
 		a.charge.Lines = append(a.charge.Lines, Line{Terms: t, Subject: l.Subject, Model: l.Model, Cost: l.Cost, Window: t.windowAt(a.now)})
@@ -276,7 +282,8 @@ func (d *debt) charge(c *Coordinator, provider string, policy *policyView) *Char
 		a.once()
 	}
 	if a.charge.Hold != nil && a.charge.Once == nil { // if it has to be sent again, one of them is enough
-		a.charge.Once = &Once{ID: digest(d.permitID), Keep: minOnceKept, Body: []byte("{}")}
+		id := digest(d.permitID)
+		a.charge.Once = &Once{ID: id, Ask: id, Keep: minOnceKept, Body: []byte("{}")}
 	}
 	for i := range a.charge.Lines {
 		l := &a.charge.Lines[i]

@@ -4,24 +4,21 @@ import "context"
 
 // debts are what is owed for what was granted since it was last asked for. Asks may be decided meanwhile.
 //
-// A hold that is open is handed over: it is cancelled here, and what of its charge had not drained is charged there with it.
-// Of everything else a counter owes what it holds, as far as that was charged since. What is owed stays charged here, too, so
-// that an outage that goes on, or the next one, grants no more for it.
+// Nothing changes here by that. Of a hold that is open the store is to have a record, charged with what of it has not drained.
+// Of everything else a counter owes what it holds, as far as that was charged since. So an outage that goes on, or the next
+// one, grants no more for having handed anything over, and a hold takes its slots here until it expires or is closed.
 func (o *outage) debts(c *Coordinator, provider string) (all []*debt) {
+	o.handing.Lock()
+	defer o.handing.Unlock()
+	o.deciding.Lock() // nobody is about to close one of the holds
 	page := o.journal.take()
-	handed := map[tallied]int64{} // what is charged with holds
+	o.deciding.Unlock()
+	levels := levels{c: c, o: o, provider: provider, policy: c.lastKnown(provider), by: map[tallied]*level{}}
 	for id, n := range page.holds {
-		d, r := o.holdDebt(c, provider, id, n, &page)
+		d := o.holdDebt(provider, id, n, &page, &levels)
 		if d == nil {
 			c.memory.Add(-n.bytes)
 			continue
-		}
-		for i := range r.Lines {
-			l := &r.Lines[i]
-			handed[l.tallied()] += d.units[i]
-			if ct := page.counters[l.tallied()]; ct != nil {
-				ct.units -= l.Cost
-			}
 		}
 		all = append(all, d)
 	}
@@ -33,8 +30,8 @@ func (o *outage) debts(c *Coordinator, provider string) (all []*debt) {
 		}
 		all = append(all, d)
 	}
-	for at, ct := range page.counters {
-		owed := min(ct.units, o.level(c, provider, ct, handed[at]))
+	for _, ct := range page.counters {
+		owed := min(ct.units, levels.of(ct.keyID, ct.pool, &ct.line).state.whole())
 		if owed <= 0 {
 			c.memory.Add(-ct.bytes())
 			continue
@@ -48,50 +45,86 @@ func (o *outage) debts(c *Coordinator, provider string) (all []*debt) {
 	return all
 }
 
-// level is what a counter holds beside what is handed over with holds, which is charged to it again: of a rate what has not
-// drained, of a quota what was charged in the window that holds.
-func (o *outage) level(c *Coordinator, provider string, ct *charged, handed int64) int64 {
-	policy := c.lastKnown(provider)
-	if policy == nil { // deleted meanwhile
-		return 0
+// holdDebt is that of a hold, nil if its record is gone. One that has expired is handed over too, for it may be settled late.
+func (o *outage) holdDebt(provider, permitID string, n noted, p *page, levels *levels) *debt {
+	h, err := o.store.Hold(context.Background(), provider, permitID)
+	if err != nil || h.Status != HoldOpen {
+		return nil
 	}
-	t := c.knownAs(provider, policy, ct.keyID, ct.pool).termsOf(&ct.line)
-	if t == nil {
-		return 0
+	r, err := readReservation(h.Body)
+	if err != nil {
+		return nil
 	}
-	here := o.terms(t).shadowed()
-	here.Counter = localCounter(ct.line.Counter) // as it was when it was charged
-	for range maxRounds {
-		now := o.now(c)
-		charge := Charge{Provider: provider, NotAfter: forever,
-			Lines: []Line{{Terms: here, Subject: ct.line.Subject, Model: ct.line.Model, Cost: handed, Window: t.windowAt(now)}}}
-		o.store.Decide(context.Background(), []*Charge{&charge})
-		if charge.Outcome.Verdict == Granted {
-			return charge.Lines[0].State.whole() - handed
+	d, _ := newDebt(&r)
+	d.permitID, d.expires, d.ask, d.slots, d.bytes = permitID, h.Expires, n.ask, n.slots, n.bytes
+	for i := range r.Lines {
+		line := &r.Lines[i]
+		l := levels.of(r.KeyID, r.Pool, line)
+		d.units[i] = l.part(h.Receipts[i], line.Cost)
+		if ct := p.counters[line.tallied()]; ct != nil {
+			ct.units -= line.Cost
 		}
 	}
-	return 0
+	if d.slots != 0 {
+		o.inUse(h.Expires)
+	}
+	return d
 }
 
-// holdDebt is that of a hold, which is closed here by that, and what it reserves; nil if it was closed before. One that has
-// expired is handed over too, for it may be settled late.
-func (o *outage) holdDebt(c *Coordinator, provider, permitID string, n noted, p *page) (*debt, *reservation) {
-	k := &Closing{Provider: provider, PermitID: permitID, Status: HoldCancelled}
-	h, r, err := c.amendAt(context.Background(), o.place(c), k, nil)
-	if err != nil {
-		return nil, nil
+// levels are what counters hold, of a rate what has not drained, of a quota what was charged in the window that holds; less what
+// parts were taken of it.
+type levels struct {
+	c        *Coordinator
+	o        *outage
+	provider string
+	policy   *policyView // nil: the provider was deleted meanwhile
+	by       map[tallied]*level
+}
+
+type level struct {
+	terms *Terms // nil: the limit is no more
+	state State
+	now   Instant
+}
+
+// of is the level of a counter that a line was charged to.
+func (ls *levels) of(keyID, pool string, line *reservedLine) *level {
+	at := line.tallied()
+	if ls.by[at] == nil {
+		ls.by[at] = ls.read(keyID, pool, line)
 	}
-	if k.Outcome.Verdict != Granted || h.Status != HoldCancelled {
-		o.journal.wasClosed(permitID, h)
-		c.memory.Add(p.closing(h, r))
-		return nil, nil
+	return ls.by[at]
+}
+
+func (ls *levels) read(keyID, pool string, line *reservedLine) *level {
+	if ls.policy == nil {
+		return &level{}
 	}
-	d, _ := newDebt(r)
-	d.permitID, d.expires, d.ask, d.bytes = permitID, h.Expires, n.ask, n.bytes
-	for i := range r.Lines {
-		d.units[i] = -h.Changes[i].Adjusted
+	t := ls.c.knownAs(ls.provider, ls.policy, keyID, pool).termsOf(line)
+	if t == nil {
+		return &level{}
 	}
-	return d, r
+	here := ls.o.terms(t).shadowed()
+	here.Counter = localCounter(line.Counter) // as it was when it was charged
+	for range maxRounds {
+		now := ls.o.now(ls.c)
+		charge := Charge{Provider: ls.provider, NotAfter: forever, DryRun: true,
+			Lines: []Line{{Terms: here, Subject: line.Subject, Model: line.Model, Window: t.windowAt(now)}}}
+		ls.o.store.Decide(context.Background(), []*Charge{&charge})
+		if charge.Outcome.Verdict == Granted {
+			return &level{here, charge.Lines[0].State, charge.Outcome.Now}
+		}
+	}
+	return &level{}
+}
+
+// part takes what the level holds of one charge, and returns how much that was. Of slots it is nothing.
+func (l *level) part(of Receipt, units int64) (n int64) {
+	if l.terms == nil || l.terms.Limit.Kind == KindConcurrency {
+		return 0
+	}
+	l.state, n = l.terms.Refund(l.state, of, units, l.now)
+	return n
 }
 
 // onceDebt is that of a remembered grant, whose cost is part of what its counters hold.

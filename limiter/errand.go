@@ -34,7 +34,15 @@ const (
 
 // amendLater answers for a hold that another instance granted without the store and has not handed over yet, and sees to it
 // later. The answer is what closing will come to if all of the reservation can be given back. cause is why it can't be done now.
-func (c *Coordinator) amendLater(k *Closing, note string, actual Costs, cause error) (*Hold, *reservation, error) {
+// One that was closed in the outage o, which may be nil, is answered as it was there.
+func (c *Coordinator) amendLater(
+	ctx context.Context, o *outage, k *Closing, note string, actual Costs, cause error,
+) (*Hold, *reservation, error) {
+	if o != nil && !c.owing.minds(k) {
+		if h, r, ok := o.closed(ctx, k); ok {
+			return h, r, nil
+		}
+	}
 	n, ask, err := readNote(k.Provider, note)
 	now := c.now()
 	policy := c.lastKnown(k.Provider)
@@ -74,6 +82,13 @@ func (c *Coordinator) amendLater(k *Closing, note string, actual Costs, cause er
 	e.giveUp, e.edition = max(now, e.hold.Expires).Later(errandLife), e.edition+1
 	h := e.hold
 	return &h, &r, nil
+}
+
+// minds reports whether there is an errand about a hold.
+func (w *owing) minds(k *Closing) bool {
+	w.Lock()
+	defer w.Unlock()
+	return w.providers[k.Provider] != nil && w.providers[k.Provider].errands[k.PermitID] != nil
 }
 
 // keepErrand keeps an errand about what is reserved, if there is room for it. The lock is held.

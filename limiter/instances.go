@@ -49,6 +49,7 @@ func (c *Coordinator) keepUp(ctx context.Context) error {
 		c.cutOff.Store(err != nil)
 	}
 	if err != nil {
+		c.unseen()
 		return err
 	}
 	c.seen(all)

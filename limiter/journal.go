@@ -14,7 +14,6 @@ type journal struct {
 	memory *Memory
 	mu     sync.Mutex
 	page
-	closed map[string]Instant // permits that were closed here, and until when their records are kept
 }
 
 // page is what was written down in a journal since it was last taken.
@@ -24,10 +23,10 @@ type page struct {
 	once     map[string]noted // by onceID: of grants without a hold
 }
 
-// tallied is a counter that was charged.
-type tallied struct{ limit, subject, model string }
+// tallied is a counter that was charged, as it is called here.
+type tallied struct{ counter, subject, model string }
 
-func (l *reservedLine) tallied() tallied { return tallied{l.Limit, l.Subject, l.Model} }
+func (l *reservedLine) tallied() tallied { return tallied{localCounter(l.Counter), l.Subject, l.Model} }
 
 // charged is how much was charged to a counter, and how to come by it: an ask's key and pool, and the line.
 type charged struct {
@@ -36,9 +35,10 @@ type charged struct {
 	units       int64
 }
 
-// noted is an ask that was granted, and the bytes that are taken for it.
+// noted is an ask that was granted, which of its lines took slots, in bits, and the bytes that are taken for it.
 type noted struct {
 	ask   *Ask
+	slots uint64
 	bytes int64
 }
 
@@ -95,6 +95,16 @@ func (a *attempt) tallies(l *reservedLine, i int) bool {
 	return l.Cost > 0 && a.charge.Lines[i].Terms.Limit.Kind != KindConcurrency
 }
 
+// slots are the lines that take slots, in bits.
+func (a *attempt) slots() (lines uint64) {
+	for i := range a.charge.Lines {
+		if a.charge.Lines[i].takesSlots() {
+			lines |= 1 << i
+		}
+	}
+	return lines
+}
+
 // note writes down what was granted.
 func (j *journal) note(a *attempt, r *reservation) {
 	j.mu.Lock()
@@ -116,7 +126,7 @@ func (j *journal) note(a *attempt, r *reservation) {
 	}
 	ask := *a.ask
 	ask.Cost = slices.Clone(ask.Cost)
-	in[id] = noted{&ask, notedBytes(&ask, id, r)}
+	in[id] = noted{&ask, a.slots(), notedBytes(&ask, id, r)}
 	j.memory.Add(in[id].bytes)
 }
 
@@ -152,74 +162,17 @@ func (j *journal) take() page {
 	return p
 }
 
-// has reports whether a hold was granted here and is closed and extended here.
+// has reports whether a hold was granted here, and was not closed or taken.
 func (j *journal) has(permitID string) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.mine(permitID)
+	return j.holds[permitID].ask != nil
 }
 
-// mine is has. The lock is held.
-func (j *journal) mine(permitID string) bool {
-	_, closed := j.closed[permitID]
-	return closed || j.holds[permitID].ask != nil
-}
-
-// amended says how a hold is that was closed or extended here, and returns whether that counts: not when it was handed over
-// meanwhile.
-func (j *journal) amended(permitID string, h *Hold, r *reservation) bool {
+// closed says that a hold was closed here that the journal has.
+func (j *journal) closed(permitID string, h *Hold, r *reservation) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if n := j.holds[permitID]; n.ask != nil && h != nil && h.Status != HoldOpen {
-		delete(j.holds, permitID)
-		j.close(permitID, h)
-		j.memory.Add(j.closing(h, r) - n.bytes)
-	}
-	return j.mine(permitID)
-}
-
-// wasClosed says that a hold that was taken turned out to be closed here.
-func (j *journal) wasClosed(permitID string, h *Hold) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.close(permitID, h)
-}
-
-// closedBytes is what a permit takes that was closed here.
-func closedBytes(permitID string) int64 {
-	return size.Text(permitID) + size.MapEntry(int(unsafe.Sizeof(permitID)+unsafe.Sizeof(Instant(0))))
-}
-
-// forgetAtATime is how many of the permits that were closed are looked at when there is one more.
-const forgetAtATime = 4
-
-// close remembers a permit that was closed, until its record is gone. The lock is held.
-func (j *journal) close(permitID string, h *Hold) {
-	if j.closed == nil {
-		j.closed = map[string]Instant{}
-	}
-	looked := 0
-	for id, until := range j.closed { // begins anywhere
-		if until <= h.Seen {
-			delete(j.closed, id)
-			j.memory.Add(-closedBytes(id))
-		}
-		if looked++; looked == forgetAtATime {
-			break
-		}
-	}
-	if _, was := j.closed[permitID]; !was {
-		j.memory.Add(closedBytes(permitID))
-	}
-	j.closed[permitID] = h.Expires.Later(h.Keep)
-}
-
-// drop gives back what is taken for permits that were closed.
-func (j *journal) drop() {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for id := range j.closed {
-		j.memory.Add(-closedBytes(id))
-	}
-	j.closed = nil
+	j.memory.Add(j.closing(h, r) - j.holds[permitID].bytes)
+	delete(j.holds, permitID)
 }

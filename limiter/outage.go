@@ -14,7 +14,8 @@ import (
 // documents as last seen, and by this instance's part of the limits, or, if the policy says allow, with every limit as a
 // shadow. When the store answers again, what was granted here is charged there: see debt.
 //
-// It is kept for a while when it is over, so that a store that comes and goes has it go on with what its counters hold.
+// It is kept for a while when it is over, and for as long as its holds take slots, so that a store that comes and goes has it go
+// on with what its counters hold.
 type outage struct {
 	store  Store
 	ending atomic.Bool  // somebody looks whether the store answers again
@@ -23,10 +24,12 @@ type outage struct {
 
 	deciding sync.RWMutex // held for reading by whoever decides here
 	on       bool
-	gone     bool      // it will never be on again
-	since    time.Time // when it was over
+	gone     bool         // it will never be on again
+	since    time.Time    // when it was over
+	busy     atomic.Int64 // until when, in the store's time, slots are taken by holds that were handed over
 	rule     atomic.Pointer[rule]
 	journal  journal
+	handing  sync.RWMutex // before deciding: held while holds are read that are to be handed over
 }
 
 // rule is how limits stand in an outage.
@@ -167,6 +170,9 @@ func (o *outage) begin(c *Coordinator, provider string, p *policyView, cause err
 	defer o.deciding.Unlock()
 	if !o.on && !o.gone {
 		rule := &rule{part: c.part(), allow: p.policy.OnStoreFailure == FailAllow}
+		if was := o.rule.Load(); was != nil && was.part.n > rule.part.n && time.Since(o.since) < outageKept {
+			rule.part = was.part
+		}
 		if p.record.Generation == assumedGeneration {
 			rule.assumed = p
 		}
@@ -188,12 +194,11 @@ func (o *outage) isOn() bool {
 }
 
 // tidy forgets an outage that was over long ago, and returns whether it did.
-func (o *outage) tidy() bool {
+func (o *outage) tidy(c *Coordinator) bool {
 	o.deciding.Lock()
 	defer o.deciding.Unlock()
-	if !o.gone && !o.on && time.Since(o.since) > outageKept {
+	if !o.gone && !o.on && time.Since(o.since) > outageKept && o.now(c) > Instant(o.busy.Load()) {
 		o.gone = true
-		o.journal.drop()
 		discard(o.store)
 	}
 	return o.gone
@@ -314,5 +319,55 @@ func (o *outage) amend(ctx context.Context, c *Coordinator, k *Closing, actual C
 		return nil, nil, nil, false
 	}
 	h, r, err = c.amendAt(ctx, o.place(c), k, actual)
-	return h, r, err, o.journal.amended(k.PermitID, h, r)
+	if err == nil && h.Status != HoldOpen {
+		o.journal.closed(k.PermitID, h, r)
+	}
+	return h, r, err, true
+}
+
+// follow does here to a hold that was granted here what was done to it elsewhere, so that it takes its slots for as long as there.
+func (o *outage) follow(c *Coordinator, k *Closing, h *Hold, actual Costs) {
+	o.handing.RLock() // until it is known what is to be handed over
+	defer o.handing.RUnlock()
+	o.deciding.RLock()
+	defer o.deciding.RUnlock()
+	if o.gone {
+		return
+	}
+	here := &Closing{Provider: k.Provider, PermitID: k.PermitID, Status: h.Status}
+	if h.Status == HoldOpen {
+		if here.TTL = time.Duration(h.Expires-o.now(c)) * time.Microsecond; here.TTL <= 0 {
+			return
+		}
+	} else if k.Outcome.Verdict != Granted { // it was closed by another call
+		actual = nil
+	}
+	if kept, _, err := c.amendAt(context.Background(), o.place(c), here, actual); err == nil && kept.Status == HoldOpen {
+		o.inUse(kept.Expires)
+	}
+}
+
+// inUse says that slots are taken until then.
+func (o *outage) inUse(until Instant) {
+	for {
+		was := o.busy.Load()
+		if was >= int64(until) || o.busy.CompareAndSwap(was, int64(until)) {
+			return
+		}
+	}
+}
+
+// closed is a hold that was closed here, if there is one.
+func (o *outage) closed(ctx context.Context, k *Closing) (*Hold, *reservation, bool) {
+	o.deciding.RLock()
+	defer o.deciding.RUnlock()
+	if o.gone {
+		return nil, nil, false
+	}
+	h, err := o.store.Hold(ctx, k.Provider, k.PermitID)
+	if err != nil || h.Status == 0 || h.Status == HoldOpen {
+		return nil, nil, false
+	}
+	r, err := readReservation(h.Body)
+	return &h, &r, err == nil
 }

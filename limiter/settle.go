@@ -80,16 +80,24 @@ func (c *Coordinator) amend(ctx context.Context, permitID string, k *Closing, ac
 	if k.Provider == "" {
 		return nil, nil, ErrUnknownPermit
 	}
-	if o, ok := c.outages.Load(k.Provider); ok && note != "" {
-		if h, r, err, here := o.(*outage).amend(ctx, c, k, actual); here {
+	ctx, cancel := c.patient(ctx, time.Now(), 1)
+	defer cancel()
+	if note == "" || c.makeStandIn == nil { // where nothing is granted without the store, nobody has a hold to tell of
+		return c.amendAt(ctx, place{c.store, c.policy, nil}, k, actual)
+	}
+	var o *outage
+	if at, ok := c.outages.Load(k.Provider); ok {
+		o = at.(*outage)
+		if h, r, err, here := o.amend(ctx, c, k, actual); here {
 			return h, r, err
 		}
 	}
-	ctx, cancel := c.patient(ctx, time.Now(), 1)
-	defer cancel()
 	h, r, err := c.amendAt(ctx, place{c.store, c.policy, nil}, k, actual)
-	if note != "" && c.makeStandIn != nil && (errors.Is(err, ErrUnknownPermit) || errors.Is(err, ErrStoreUnavailable)) {
-		return c.amendLater(k, note, actual, err)
+	if errors.Is(err, ErrUnknownPermit) || errors.Is(err, ErrStoreUnavailable) {
+		h, r, err = c.amendLater(ctx, o, k, note, actual, err)
+	}
+	if o != nil && err == nil {
+		o.follow(c, k, h, actual)
 	}
 	return h, r, err
 }

@@ -1,6 +1,9 @@
 package limiter
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // part is what one instance may give out while no instance can see the others: of n equal ones, the at-th from 0. -1 is one
 // that does not know which it is.
@@ -8,17 +11,35 @@ type part struct{ n, at int64 }
 
 // peers are the instances that share a store, as last seen.
 type peers struct {
-	n  int64
-	at int64 // the place of this one among them, -1 where it is not
+	n     int64
+	at    int64     // the place of this one among them, -1 where it is not
+	fewer time.Time // since when every heartbeat was answered and showed fewer; zero: the last one did not
 }
 
-// seen takes note of who shares the store.
+// seen takes note of who shares the store. That they are fewer holds when it was so for a whole life of an instance: a store that
+// was away, or was emptied, has forgotten those who have not announced themselves again.
 func (c *Coordinator) seen(all []Instance) {
 	p := peers{n: int64(len(all)), at: -1}
 	if self := c.self.Load(); self != nil {
 		p.at = int64(slices.IndexFunc(all, func(i Instance) bool { return i.ID == self.ID }))
 	}
+	if last := c.peers.Load(); last != nil && p.n < last.n {
+		since := last.fewer
+		if since.IsZero() {
+			since = time.Now()
+		}
+		if time.Since(since) < InstanceLife {
+			p = peers{last.n, last.at, since}
+		}
+	}
 	c.peers.Store(&p)
+}
+
+// unseen takes note of a heartbeat that was not answered.
+func (c *Coordinator) unseen() {
+	if last := c.peers.Load(); last != nil {
+		c.peers.Store(&peers{n: last.n, at: last.at})
+	}
 }
 
 // part is this instance's.

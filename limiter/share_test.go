@@ -66,7 +66,9 @@ func TestPlaces(t *testing.T) {
 		{[]string{"b"}, part{2, -1}}, // the other may come before it
 		{[]string{"b", "c"}, part{2, 0}},
 		{[]string{"a", "b", "c"}, part{3, 1}},
-		{[]string{"a", "c"}, part{2, -1}}, // it was not in time
+		{[]string{"b"}, part{3, 1}}, // the others may be about to announce themselves again
+		{[]string{"a", "b", "c"}, part{3, 1}},
+		{[]string{"b"}, part{3, 1}},
 	} {
 		if s.seen != nil {
 			var all []Instance

@@ -109,6 +109,130 @@ func TestOutagesGiveTheirMemoryBack(t *testing.T) {
 	})
 }
 
+// TestSlotsOutliveAnOutage has a second outage come long after the first: slots that are in use still are not given out again.
+func TestSlotsOutliveAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &away{Store: memstore.New(memstore.Options{})}
+		one := newInstance(store, limiter.DefaultMemory)
+		ctx, stop := context.WithCancel(t.Context())
+		p, err := limiter.ParsePolicy([]byte(`{"hold_ttl":"2h","limits":{"slots":{"scope":"key","kind":"concurrency","amount":4}}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := one.PutPolicy(ctx, "openai", p, limiter.Edit{}); err != nil {
+			t.Fatal(err)
+		}
+		granted := func() (n int) {
+			for range 6 {
+				d, err := one.Acquire(ctx, limiter.Ask{Provider: "openai", Key: "sk"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if d.Allowed {
+					n++
+				}
+			}
+			return n
+		}
+		store.off.Store(true)
+		if n := granted(); n != 4 {
+			t.Errorf("%d granted, want 4", n)
+		}
+		store.off.Store(false)
+		go one.Attend(ctx, "test")
+		time.Sleep(time.Hour)
+		store.off.Store(true)
+		if n := granted(); n != 0 {
+			t.Errorf("%d granted an hour later, while 4 are in use", n)
+		}
+		store.off.Store(false)
+		time.Sleep(90 * time.Minute)
+		store.off.Store(true)
+		if n := granted(); n != 4 {
+			t.Errorf("%d granted when all have expired, want 4", n)
+		}
+		stop()
+		synctest.Wait()
+	})
+}
+
+// crew is a store that says which instances share it.
+type crew struct {
+	away
+	others atomic.Int64
+}
+
+func (s *crew) Instances(_ context.Context, self *limiter.Instance) ([]limiter.Instance, error) {
+	if s.off.Load() {
+		return nil, errAway
+	}
+	all := []limiter.Instance{*self}
+	for i := range s.others.Load() {
+		all = append(all, limiter.Instance{ID: "~" + strconv.Itoa(int(i))})
+	}
+	return all, nil
+}
+
+// TestFirstToComeBack has a store be away until it has forgotten who shared it: the first instance to announce itself is not
+// alone for that, and goes on with the part that it had.
+func TestFirstToComeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &crew{away: away{Store: memstore.New(memstore.Options{})}}
+		store.others.Store(3)
+		one := newInstance(store, limiter.DefaultMemory)
+		ctx, stop := context.WithCancel(t.Context())
+		granted := func(provider string) (n int) {
+			for range 200 {
+				d, err := one.Acquire(ctx, limiter.Ask{Provider: provider, Key: "sk"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if d.Allowed && d.Degraded {
+					n++
+				}
+			}
+			return n
+		}
+		p, err := limiter.ParsePolicy([]byte(`{"limits":{"all":{"scope":"provider","kind":"quota","amount":100,"per":"month"}}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, provider := range []string{"openai", "twin"} {
+			if _, err := one.PutPolicy(ctx, provider, p, limiter.Edit{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		go one.Attend(ctx, "test")
+		time.Sleep(5 * time.Second)
+		store.off.Store(true)
+		if n := granted("openai"); n != 25 {
+			t.Errorf("%d granted, want a fourth of 100", n)
+		}
+		time.Sleep(30 * time.Second)
+		store.others.Store(0)
+		store.off.Store(false)
+		time.Sleep(limiter.InstanceLife / 2) // it has seen itself alone
+		store.off.Store(true)
+		if n := granted("twin"); n != 25 {
+			t.Errorf("%d granted by the first to come back, want a fourth of 100", n)
+		}
+		store.off.Store(false)
+		time.Sleep(3 * limiter.InstanceLife) // it is alone for good
+		store.off.Store(true)
+		if n := granted("openai") + granted("twin"); n != 0 {
+			t.Errorf("%d granted when outages go on, want no more than was", n)
+		}
+		store.off.Store(false)
+		time.Sleep(20 * time.Minute)
+		store.off.Store(true)
+		if n := granted("twin"); n != 100 {
+			t.Errorf("%d granted alone, want all of 100", n)
+		}
+		stop()
+		synctest.Wait()
+	})
+}
+
 // TestForgedPermitsAreBounded: an instance is asked to close permits that another may have granted without the store.
 func TestForgedPermitsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

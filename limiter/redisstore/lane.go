@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -108,6 +109,16 @@ func (l *lane) run() {
 	}
 }
 
+// apart sends the asks of a batch again, one by one, to find out which of them the script fails with.
+func (l *lane) apart() {
+	for _, a := range slices.Clone(l.batch.asks) {
+		l.batch.reset()
+		if a.encode(l.batch); len(l.batch.asks) > 0 {
+			l.call()
+		}
+	}
+}
+
 // call sends the batch and answers its asks. When it returns, nothing stays charged to a caller who was not told.
 func (l *lane) call() {
 	b, s := l.batch, l.queue.store
@@ -115,6 +126,10 @@ func (l *lane) call() {
 	names := b.keys(l.key)
 	l.queue.node.Store(s.nodes.of(s.life, l.queue.key))
 	result, err := s.run(s.life, s.client, s.scripts.acquire, names, b.args(l.seq, b.newcomers)...)
+	if len(b.asks) > 1 && scriptFailed(err) {
+		l.apart()
+		return
+	}
 	var r *reply
 	if err == nil {
 		r, err = readReply(result)

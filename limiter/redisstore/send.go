@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -77,6 +78,12 @@ func sentNothing(err error) bool {
 // nor when Redis refused to run the script.
 func mayHaveRun(err error) bool {
 	return !sentNothing(err) && !errors.Is(err, errGone) && !answered(err, refusals...)
+}
+
+// scriptFailed reports whether a script ended with an error that comes of what it was sent, or of what it found: it then has
+// charged nothing, since all that may fail in it comes before its first write. A user without a right it needs is no such case.
+func scriptFailed(err error) bool {
+	return isReply(err) && mayHaveRun(err) && !isOutage(err) && !strings.Contains(err.Error(), "ACL failure")
 }
 
 // isOutage reports whether an error says that a node is of no use at the moment.

@@ -136,6 +136,11 @@ func Run(t *testing.T, b Backend) {
 		"no model is called _other":                           testOtherIsNoModel,
 		"a flood of keys":                                     testNamesFlood,
 		"names through an outage":                             testNamesThroughAnOutage,
+		"kinds that change in an outage":                      testKindsThroughAnOutage,
+		"a hold that is handed over again":                    testHandedOverAgain,
+		"slots of outages that follow one another":            testSlotsOfOutages,
+		"slots of an outage come back":                        testSlotsComeBack,
+		"slots of outages of several instances":               testSlotsOfMany,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, b) })
 	}

@@ -11,7 +11,7 @@ end
 
 -- Functions are made only where a call needs them, since making them takes its time.
 
--- take has a hold take slots; they are written after the counters.
+-- take has a hold take slots; they are written before the counters.
 local slots, take
 if holds > 0 then
   slots = {}
@@ -135,4 +135,9 @@ for ask = 1, asks do
     end
   end
   at = last + 2
+end
+-- Slots come first: no other write can fail, whatever is stored under the keys.
+for i = 1, slots and #slots or 0 do
+  redis.call('ZADD', slots[i][1], slots[i][2], slots[i][3])
+  redis.call('PEXPIRE', slots[i][1], math.max(shortest, math.ceil((slots[i][4] - now) / 1000)))
 end

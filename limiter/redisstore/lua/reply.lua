@@ -5,10 +5,6 @@ for name, grant in pairs(made or {}) do
     redis.call('SET', name, grant[1], 'KEEPTTL')
   end
 end
-for i = 1, slots and #slots or 0 do
-  redis.call('ZADD', slots[i][1], slots[i][2], slots[i][3])
-  redis.call('PEXPIRE', slots[i][1], math.max(shortest, math.ceil((slots[i][4] - now) / 1000)))
-end
 for i = 1, records and #records or 0, 3 do
   redis.call('SET', records[i], records[i + 1], 'PX', records[i + 2])
 end
