@@ -132,6 +132,7 @@ func Run(t *testing.T, b Backend) {
 		"names without counters":                              testNamesWithoutCounters,
 		"holds of those counted together":                     testHoldsOfOthers,
 		"a flood of keys":                                     testNamesFlood,
+		"names that were chosen to meet":                      testNamesChosenToMeet,
 		"names through an outage":                             testNamesThroughAnOutage,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, b) })
