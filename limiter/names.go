@@ -2,8 +2,7 @@ package limiter
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
-	"strings"
+	"hash/maphash"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -28,12 +27,16 @@ const (
 // a time, so that no more than Most of a kind have counters of their own.
 type Name struct {
 	Kind   NameKind
-	Hash   uint64        // stands for the name, below 2^52
+	Hash   NameHash      // stands for the name
 	Most   int64         // how many names of the kind the provider may have
 	Period time.Duration // a name is noted until the period after the one in which it was last charged ends
 	Lines  uint64        // a bit for each line of the charge whose counter is the name's
 	Charge bool          // the charge makes counters if it is granted: the name is then noted
 }
+
+// NameHash stands for a name of one kind at one provider. It is the same on every instance, and everybody can compute it: a
+// store that sorts names by it has to mix in something secret.
+type NameHash [16]byte
 
 // PeriodEnd is when the period of a name ends that now is in. Periods are counted from the epoch of the store's clock.
 func PeriodEnd(now Instant, period time.Duration) Instant {
@@ -129,15 +132,16 @@ func (a *attempt) nameID(k NameKind) nameID {
 	return id
 }
 
-// hash is the same on every instance.
-func (id nameID) hash() uint64 {
+func (id nameID) hash() NameHash {
 	sum := sha256.Sum256([]byte(id.key + "\x00" + id.model))
-	return binary.LittleEndian.Uint64(sum[:]) >> 12
+	return NameHash(sum[:])
 }
 
 // seenNames are names that this instance saw the store note lately, so that it has the store look at each but now and then.
+// It keeps their hashes alone, since names may be long, under a seed of its own, so that nobody can choose two that are alike.
 type seenNames struct {
-	until *lru.Cache[nameID, notedUntil]
+	seed  maphash.Seed
+	until *lru.Cache[uint64, notedUntil]
 }
 
 // notedUntil is when a name has to be noted again: when a period of that length ends.
@@ -149,31 +153,28 @@ type notedUntil struct {
 const maxSeenNames = 1 << 16
 
 func newSeenNames() *seenNames {
-	until, err := lru.New[nameID, notedUntil](maxSeenNames)
+	until, err := lru.New[uint64, notedUntil](maxSeenNames)
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
-	return &seenNames{until}
+	return &seenNames{maphash.MakeSeed(), until}
 }
 
 func (s *seenNames) has(id nameID, period time.Duration, now Instant) bool {
 	if s == nil {
 		return false
 	}
-	n, ok := s.until.Get(id)
+	n, ok := s.until.Get(maphash.Comparable(s.seed, id))
 	return ok && n.period == period && now < n.at
 }
 
 // learn takes in which names of a charge that was granted the store has noted.
 func (s *seenNames) learn(a *attempt) {
 	for i := range a.charge.Names {
-		n := &a.charge.Names[i]
-		if !n.Charge {
-			continue
+		if n := &a.charge.Names[i]; n.Charge {
+			until := notedUntil{n.Period, PeriodEnd(a.charge.Outcome.Now, n.Period)}
+			s.until.Add(maphash.Comparable(s.seed, a.nameID(n.Kind)), until)
 		}
-		id := a.nameID(n.Kind)
-		id = nameID{strings.Clone(id.provider), strings.Clone(id.key), strings.Clone(id.model)} // parts of a request's body
-		s.until.Add(id, notedUntil{n.Period, PeriodEnd(a.charge.Outcome.Now, n.Period)})
 	}
 }
 

@@ -1,6 +1,9 @@
 package limiter
 
 import (
+	"runtime"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -53,4 +56,27 @@ func TestPeriodEnd(t *testing.T) {
 			t.Errorf("the period of %d ends at %d, want %d", now, got, want)
 		}
 	}
+}
+
+// What an instance remembers of names doesn't grow with how long they are.
+func TestSeenNamesAreSmall(t *testing.T) {
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before, s := heap(), newSeenNames()
+	for i := range maxSeenNames + 1000 {
+		a := &attempt{model: strconv.Itoa(i) + strings.Repeat("m", 250)}
+		a.charge = Charge{Provider: "p", KeyID: KeyID(strconv.Itoa(i)), Names: []Name{{Kind: KeyModelName, Period: time.Hour, Charge: true}}}
+		s.learn(a)
+		if id := a.nameID(KeyModelName); !s.has(id, time.Hour, 0) || s.has(id, time.Hour, PeriodEnd(0, time.Hour)) || s.has(id, 2*time.Hour, 0) {
+			t.Fatalf("name %d is not remembered for its period", i)
+		}
+	}
+	if took := heap() - before; took > 16<<20 {
+		t.Errorf("%d names take %d bytes", s.until.Len(), took)
+	}
+	runtime.KeepAlive(s)
 }

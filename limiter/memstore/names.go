@@ -27,7 +27,7 @@ type namesOf struct {
 type noted struct {
 	period    time.Duration
 	ends      limiter.Instant
-	now, next map[uint64]struct{}
+	now, next map[limiter.NameHash]struct{}
 }
 
 // at is where a name is noted. The lock is held.
@@ -37,11 +37,11 @@ func (s *names) at(provider string, n *limiter.Name, now limiter.Instant) *noted
 	switch {
 	case set == nil || set.period != n.Period || set.ends.Later(n.Period) < ends:
 		s.drop(set)
-		set = &noted{now: map[uint64]struct{}{}, next: map[uint64]struct{}{}}
+		set = &noted{now: map[limiter.NameHash]struct{}{}, next: map[limiter.NameHash]struct{}{}}
 		s.sets[of] = set
 	case set.ends < ends:
 		s.memory.Add(-nameBytes * int64(len(set.now)))
-		set.now, set.next = set.next, map[uint64]struct{}{}
+		set.now, set.next = set.next, map[limiter.NameHash]struct{}{}
 	}
 	set.period, set.ends = n.Period, max(set.ends, ends)
 	return set
@@ -83,7 +83,7 @@ func (s *names) note(c *limiter.Charge) {
 }
 
 // nameBytes is what a name takes in a set.
-var nameBytes = size.MapEntry(8)
+var nameBytes = size.MapEntry(len(limiter.NameHash{}))
 
 // drop gives back what a set takes that is no longer used; it may be nil. The lock is held.
 func (s *names) drop(set *noted) {

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"cmp"
+	"crypto/rand"
 	"encoding/binary"
 	"math"
 	"math/bits"
@@ -38,7 +39,7 @@ type batch struct {
 	bodies     []any  // of holds
 	grants     []any  // what is to be remembered of those that are granted once
 	closing    bool   // counters may go as far as settling takes them
-	newcomers  []byte // names for lua/names.lua
+	newcomers  []byte // a random seed and names, for lua/names.lua
 
 	stampPart, termsPart, holdPart, oncePart, askPart packed
 	schedules                                         []byte
@@ -130,8 +131,12 @@ func (b *batch) add(a *ask) {
 
 // newcomer adds a name of the charge that was added last.
 func (b *batch) newcomer(c *limiter.Charge, n *limiter.Name) {
+	if len(b.newcomers) == 0 {
+		b.newcomers = append(b.newcomers, make([]byte, 16)...)
+		rand.Read(b.newcomers) // never fails
+	}
 	to := append(append16(b.newcomers, len(b.asks)), byte(n.Kind))
-	to = append64(append64(append64(to, float64(n.Hash)), float64(n.Most)), float64(n.Period.Microseconds()))
+	to = append64(append64(append(to, n.Hash[:]...), float64(n.Most)), float64(n.Period.Microseconds()))
 	to = append(to, flag(n.Charge), byte(bits.OnesCount64(n.Lines)))
 	for rest := n.Lines; rest != 0; rest &= rest - 1 {
 		l := &c.Lines[bits.TrailingZeros64(rest)]

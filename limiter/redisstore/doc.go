@@ -51,6 +51,8 @@
 //	permitd:1:{p}:s:C:S:M       beside a counter of concurrency: its slots, a sorted set by when they expire
 //	permitd:1:{p}:h:R           a hold, by the random part of its permit id
 //	permitd:1:{p}:i:D           a grant that is made once, by a digest of caller and idempotency key
+//	permitd:1:{p}:nK:E          how many names of kind K clients chose in the period that ends at E, after a random seed
+//	permitd:1:{p}:nK:E:N        part N of these names, a set of numbers
 //	permitd:1:{p}:probe         what a probe wrote, for a second
 //	permitd:1:{p}:lane:I:N      what the last call of a lane of an instance did, for a day
 //	permitd:1:providers         the names of all providers

@@ -2,6 +2,8 @@ package storetest
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strconv"
@@ -253,6 +255,33 @@ func testNamesFlood(t *testing.T, b Backend) {
 	for key := range apart {
 		if _, as := n.counted(n.Coordinator, "openai", key, ""); len(as) > 0 || other[key] {
 			t.Fatalf("%s has a counter, and is counted with others at %v", key, as)
+		}
+	}
+}
+
+// Nobody is counted with others for key ids that another chose so that their hashes are like the victim's.
+func testNamesChosenToMeet(t *testing.T, b Backend) {
+	const limits = `"key": {"scope":"key","kind":"rate","amount":10,"per":"1h"}`
+	n := newBench(t, b, limits)
+	n.named(`"max_unknown_keys":2000`, limits, "openai")
+	part := func(id []byte) uint64 { // of an unkeyed hash
+		sum := sha256.Sum256(append(id, 0))
+		return binary.LittleEndian.Uint64(sum[:]) >> 12 % 4096
+	}
+	victim := limiter.KeyID("sk-victim")
+	full := part([]byte(victim))
+	var asks []limiter.Ask
+	id := make([]byte, 0, 64)
+	for i := 1 << 32; len(asks) < 70; i++ {
+		id = strconv.AppendInt(append(id[:0], "k_00000000000000000000000"...), int64(i), 16)
+		if part(id) == full {
+			asks = append(asks, limiter.Ask{Provider: "openai", KeyID: string(id)})
+		}
+	}
+	asks = append(asks, limiter.Ask{Provider: "openai", KeyID: victim})
+	for i, r := range n.AcquireBatch(context.Background(), asks) {
+		if r.Err != nil || r.Decision.CountedAs() != "" {
+			t.Fatalf("key %d of %d, where 2000 may be: %+v, %v", i+1, len(asks), r.Decision, r.Err)
 		}
 	}
 }

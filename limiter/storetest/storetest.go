@@ -135,6 +135,7 @@ func Run(t *testing.T, b Backend) {
 		"those counted together go by the policy":             testOthersGoByThePolicy,
 		"no model is called _other":                           testOtherIsNoModel,
 		"a flood of keys":                                     testNamesFlood,
+		"names that were chosen to meet":                      testNamesChosenToMeet,
 		"names through an outage":                             testNamesThroughAnOutage,
 		"kinds that change in an outage":                      testKindsThroughAnOutage,
 		"a hold that is handed over again":                    testHandedOverAgain,
