@@ -202,12 +202,12 @@ func (c *Coordinator) lookAfter(provider string, at *entriesAtRisk) {
 	}
 }
 
-// keptEntry is the entry that the store has, after what is known of it was put back if the store has lost that. An entry that
-// is not there, of a provider that nothing was lost of, was deleted.
+// keptEntry is the entry that the store has, after what is known of it was put back if the store has lost that. An entry of a
+// provider that nothing was lost of was deleted if it is not there, and created again if it is there with another origin.
 func (c *Coordinator) keptEntry(ctx context.Context, id DocID, r Record) (Record, error) {
 	v, ok := c.rescue.of(id)
 	if !ok {
-		if v, ok = c.entries.Peek(id); !ok || r.Tag == "" {
+		if v, ok = c.entries.Peek(id); !ok || r.Tag == "" || r.Origin != v.record.Origin {
 			return r, nil
 		}
 	}

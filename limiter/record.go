@@ -29,8 +29,10 @@ type Record struct {
 	Revision int64   `json:"revision"` // from 1, one more with every write
 	Tag      string  `json:"tag"`      // random, new with every write: two histories never share one
 	At       Instant `json:"at"`       // store time of the write, set by the store
-	By       string  `json:"by,omitempty"`
-	Note     string  `json:"note,omitempty"`
+	// Origin is the tag of the first record: a document that was forgotten and created again has another.
+	Origin string `json:"origin,omitempty"`
+	By     string `json:"by,omitempty"`
+	Note   string `json:"note,omitempty"`
 	// Generation is the revision at which the provider was created: counters and entries of a deleted one never come back.
 	Generation string           `json:"generation,omitempty"`
 	Body       []byte           `json:"body,omitempty"` // as written
@@ -89,13 +91,18 @@ func (r Record) deleted() bool { return r.Body == nil }
 
 // successor is the record that follows r once the store has set its time.
 func (r Record) successor() Record {
-	return Record{Revision: r.Revision + 1, Tag: newTag(), Generation: r.Generation, Losses: r.Losses, Since: r.Since}
+	tag := newTag()
+	return Record{
+		Revision: r.Revision + 1, Tag: tag, Origin: cmp.Or(r.Origin, tag),
+		Generation: r.Generation, Losses: r.Losses, Since: r.Since,
+	}
 }
 
 // again is the record that follows r when nothing changes.
 func (r Record) again() Record {
 	next := r
 	next.Revision, next.Tag, next.By, next.Note, next.At, next.Kept = r.Revision+1, newTag(), "", "", 0, 0
+	next.Origin = cmp.Or(r.Origin, next.Tag)
 	next.Tracks = maps.Clone(r.Tracks)
 	return next
 }
@@ -158,7 +165,7 @@ func (r Record) of(generation string) Record {
 	if r.Generation == generation {
 		return r
 	}
-	return Record{Revision: r.Revision, Tag: r.Tag, Generation: generation}
+	return Record{Revision: r.Revision, Tag: r.Tag, Origin: r.Origin, Generation: generation}
 }
 
 // nextReset is the record that follows r when the usage of some limits is forgotten: their counters get other names. In an

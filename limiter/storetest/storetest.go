@@ -137,6 +137,7 @@ func Run(t *testing.T, b Backend) {
 		"a flood of keys":                                     testNamesFlood,
 		"names that were chosen to meet":                      testNamesChosenToMeet,
 		"names through an outage":                             testNamesThroughAnOutage,
+		"an entry that is created again":                      testCreatedAgain,
 		"kinds that change in an outage":                      testKindsThroughAnOutage,
 		"a hold that is handed over again":                    testHandedOverAgain,
 		"slots of outages that follow one another":            testSlotsOfOutages,
