@@ -60,7 +60,7 @@ func New(o Options) *Store {
 	for i := range s.shards {
 		s.shards[i].memory = o.Memory
 	}
-	s.names.sets, s.names.memory = map[namesOf]*noted{}, o.Memory
+	s.names.sets, s.names.memory, s.names.seed = map[namesOf]*noted{}, o.Memory, s.seed
 	s.holds.init(o.Memory)
 	s.grants.init(o.Memory)
 	s.stop = o.Memory.Sweeps(s.sweep)

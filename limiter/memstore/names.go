@@ -1,6 +1,7 @@
 package memstore
 
 import (
+	"hash/maphash"
 	"math/bits"
 	"sync"
 	"time"
@@ -13,6 +14,7 @@ import (
 type names struct {
 	sync.Mutex
 	memory *limiter.Memory
+	seed   maphash.Seed
 	sets   map[namesOf]*noted
 }
 
@@ -22,13 +24,16 @@ type namesOf struct {
 	kind     limiter.NameKind
 }
 
-// noted are names by their hashes: those of this period and the one before, and those of this period alone. When it ends the
+// noted are names by what [names.key] makes of them: those of this period and the one before, and those of this period alone. When it ends the
 // former go, all at once.
 type noted struct {
 	period    time.Duration
 	ends      limiter.Instant
-	now, next map[limiter.NameHash]struct{}
+	now, next map[uint64]struct{}
 }
+
+// key is short, and nobody can choose names that have the same.
+func (s *names) key(n *limiter.Name) uint64 { return maphash.Bytes(s.seed, n.Hash[:]) }
 
 // at is where a name is noted. The lock is held.
 func (s *names) at(provider string, n *limiter.Name, now limiter.Instant) *noted {
@@ -37,11 +42,11 @@ func (s *names) at(provider string, n *limiter.Name, now limiter.Instant) *noted
 	switch {
 	case set == nil || set.period != n.Period || set.ends.Later(n.Period) < ends:
 		s.drop(set)
-		set = &noted{now: map[limiter.NameHash]struct{}{}, next: map[limiter.NameHash]struct{}{}}
+		set = &noted{now: map[uint64]struct{}{}, next: map[uint64]struct{}{}}
 		s.sets[of] = set
 	case set.ends < ends:
 		s.memory.Add(-nameBytes * int64(len(set.now)))
-		set.now, set.next = set.next, map[limiter.NameHash]struct{}{}
+		set.now, set.next = set.next, map[uint64]struct{}{}
 	}
 	set.period, set.ends = n.Period, max(set.ends, ends)
 	return set
@@ -52,7 +57,7 @@ func (s *Store) crowded(c *limiter.Charge, places []place) bool {
 	for i := range c.Names {
 		n := &c.Names[i]
 		set := s.names.at(c.Provider, n, c.Outcome.Now)
-		if _, is := set.now[n.Hash]; !is && int64(len(set.now)) >= n.Most && !s.live(c, n, places) {
+		if _, is := set.now[s.names.key(n)]; !is && int64(len(set.now)) >= n.Most && !s.live(c, n, places) {
 			c.Outcome.Crowd = c.Outcome.Crowd.With(n.Kind)
 		}
 	}
@@ -76,14 +81,15 @@ func (s *names) note(c *limiter.Charge) {
 		if n := &c.Names[i]; n.Charge {
 			set := s.at(c.Provider, n, c.Outcome.Now)
 			was := len(set.now) + len(set.next)
-			set.now[n.Hash], set.next[n.Hash] = struct{}{}, struct{}{}
+			key := s.key(n)
+			set.now[key], set.next[key] = struct{}{}, struct{}{}
 			s.memory.Add(nameBytes * int64(len(set.now)+len(set.next)-was))
 		}
 	}
 }
 
 // nameBytes is what a name takes in a set.
-var nameBytes = size.MapEntry(len(limiter.NameHash{}))
+var nameBytes = size.MapEntry(8)
 
 // drop gives back what a set takes that is no longer used; it may be nil. The lock is held.
 func (s *names) drop(set *noted) {

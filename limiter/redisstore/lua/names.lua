@@ -3,7 +3,7 @@
 -- than a period: so one that has a counter is in the set of the period, or is about to be. Sets are cut in parts, each a
 -- list of whole numbers of which Redis makes a few bytes, with a count of all parts beside them.
 --
--- In which part a name is, and what stands for it there, depends on a seed that is kept with the count. Instances never see
+-- In which part a name is, and what stands for it there, depends on a seed that is kept with the count. Clients never see
 -- it, so nobody can choose names that fill a part.
 --
 -- ARGV[5] begins with 16 random bytes, the seed of sets that are new. Then it has for each name its ask, kind, hash, how many
