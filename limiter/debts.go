@@ -30,8 +30,12 @@ func (o *outage) debts(c *Coordinator, provider string) (all []*debt) {
 		}
 		all = append(all, d)
 	}
-	for _, ct := range page.counters {
-		owed := min(ct.units, levels.of(ct.keyID, ct.pool, &ct.line).state.whole())
+	for at, ct := range page.counters {
+		l := levels.by[at]
+		if l == nil { // no hold took a part of it
+			l = levels.read(ct.keyID, ct.pool, &ct.line)
+		}
+		owed := min(ct.units, l.state.whole())
 		if owed <= 0 {
 			c.memory.Add(-ct.bytes())
 			continue

@@ -233,6 +233,48 @@ func TestFirstToComeBack(t *testing.T) {
 	})
 }
 
+// TestClosedHoldsAreBounded has two providers' holds be granted and closed in an outage, until no memory is free: what is kept stays
+// within the bound, whatever was closed.
+func TestClosedHoldsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &away{Store: memstore.New(memstore.Options{})}
+		one := newInstance(store, 256<<10)
+		p, err := limiter.ParsePolicy([]byte(`{"limits":{` + wideLimit + `,"slots":{"scope":"key","kind":"concurrency","amount":9}}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, provider := range []string{"openai", "twin"} {
+			if _, err := one.PutPolicy(t.Context(), provider, p, limiter.Edit{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		store.off.Store(true)
+		refused, most := 0, int64(0)
+		for i := range 4000 {
+			d, err := one.Acquire(t.Context(), limiter.Ask{Provider: []string{"openai", "twin"}[i%2], Key: "sk"})
+			if errors.Is(err, limiter.ErrOverloaded) {
+				refused++
+				continue
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := one.Settle(t.Context(), d.PermitID, nil); err != nil {
+				t.Fatal(err)
+			}
+			most = max(most, one.bound.Used())
+		}
+		if granted := 4000 - refused; refused == 0 || granted < 1100 || most > one.bound.Most() { // about 214 bytes each
+			t.Errorf("%d granted, up to %d bytes of %d used", granted, most, one.bound.Most())
+		}
+		// All of it has its time: afterwards there is room again.
+		time.Sleep(time.Hour)
+		if _, err := one.Acquire(t.Context(), limiter.Ask{Provider: "twin", Key: "sk"}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestForgedPermitsAreBounded: an instance is asked to close permits that another may have granted without the store.
 func TestForgedPermitsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
