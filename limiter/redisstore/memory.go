@@ -3,11 +3,12 @@ package redisstore
 import (
 	"context"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/permitd/permitd/limiter/redisstore/redisclient"
 )
 
 const (
@@ -56,12 +57,13 @@ func (s *Store) lookAtMemory(ctx context.Context) {
 }
 
 func (s *Store) lookAtNode(ctx context.Context, c redis.Cmdable, addr string) {
-	text, err := c.Info(ctx, "memory").Result()
+	info, err := redisclient.Info(ctx, c, "memory")
 	if err != nil {
 		s.log.Debug("could not see how full Redis is", "node", addr, "error", err)
 		return
 	}
-	used, most := infoNumber(text, "used_memory"), infoNumber(text, "maxmemory")
+	used, _ := strconv.ParseFloat(info["used_memory"], 64) // 0 where it does not say
+	most, _ := strconv.ParseFloat(info["maxmemory"], 64)
 	if most > 0 {
 		s.fills(addr, used/most)
 	} else {
@@ -88,15 +90,4 @@ func (s *Store) fills(addr string, used float64) {
 		m.high[addr] = false
 		s.log.Info("Redis has room again", "node", addr, "used_percent", percent)
 	}
-}
-
-// infoNumber is a number in the answer to INFO, 0 where it has none of that name.
-func infoNumber(info, name string) float64 {
-	for line := range strings.Lines(info) {
-		if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+":"); ok {
-			n, _ := strconv.ParseFloat(value, 64)
-			return n
-		}
-	}
-	return 0
 }

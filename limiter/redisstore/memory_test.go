@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/permitd/permitd/limiter"
+	"github.com/permitd/permitd/limiter/redisstore/redisclient"
 	"github.com/permitd/permitd/limiter/redisstore/redistest"
 )
 
@@ -35,11 +37,15 @@ func TestNearlyFullRedisIsSaidOnce(t *testing.T) {
 	defer client.Close()
 	bound := func(fraction float64) {
 		t.Helper()
-		info, err := client.Info(ctx, "memory").Result()
+		info, err := redisclient.Info(ctx, client, "memory")
 		if err != nil {
 			t.Fatal(err)
 		}
-		server.Do("config", "set", "maxmemory", int64(infoNumber(info, "used_memory")/fraction))
+		used, err := strconv.ParseFloat(info["used_memory"], 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		server.Do("config", "set", "maxmemory", int64(used/fraction))
 	}
 	bound(0.5)
 	if said := look(); said != "" || used() < 0.4 || used() > 0.6 {

@@ -9,9 +9,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Info is what INFO says of one server, by name.
-func Info(ctx context.Context, c redis.Cmdable) (map[string]string, error) {
-	text, err := c.Info(ctx).Result()
+// Info returns what INFO says of one server, by name: of some sections, or of its usual ones.
+func Info(ctx context.Context, c redis.Cmdable, sections ...string) (map[string]string, error) {
+	text, err := c.Info(ctx, sections...).Result()
 	if err != nil {
 		return nil, err
 	}
